@@ -1,0 +1,56 @@
+# Two commands: `make demo` and `make test`. Each sets up everything it needs by itself.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test setup lint types imports tests clean
+
+demo: setup
+	$(BIN)/structformer demo --out out/demo
+
+test: setup lint types imports tests
+
+setup: $(VENV)/.ready
+
+# The stamp is newer than what it was made from, so a repeated call does nothing.
+$(VENV)/.ready: pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "structformer needs Python 3.11 or newer; name one with make PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "set-up 1/3: torch"
+	@$(PIP) --upgrade pip "setuptools>=77" wheel
+	@$(PIP) torch
+	@echo "set-up 2/3: torch-scatter, compiled against it (3 to 5 minutes)"
+	@$(MAKE) --no-print-directory scatter
+	@echo "set-up 3/3: structformer"
+	@$(PIP) --editable ".[test]"
+	@touch $@
+
+# Only the lack of a compiler is forgiven; a failed build is an error.
+.PHONY: scatter
+scatter:
+	@if $(BIN)/python -c 'import torch_scatter' 2>/dev/null; then :; \
+	elif command -v $${CXX:-c++} >/dev/null 2>&1; then \
+		$(PIP) --no-build-isolation torch-scatter; \
+	else \
+		echo "WARNING: no C++ compiler ($${CXX:-c++}) found: torch-scatter is not built."; \
+		echo "         structformer runs on its pure-torch path, slower. Install a compiler (Debian: apt-get install g++),"; \
+		echo "         then: rm $(VENV)/.ready && make setup"; \
+	fi
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/basedpyright
+
+imports:
+	$(BIN)/lint-imports
+
+tests:
+	$(BIN)/python -m pytest -q --durations=15 --cov --cov-report=term:skip-covered
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
