@@ -1,0 +1,30 @@
+"""Kernels on the rows of a CSR graph: neighbour search, row normalisers, attention along edges."""
+
+from structformer.ops.attention import edge_dot, edge_sum, sparse_attention
+from structformer.ops.backend import backend, force_backend
+from structformer.ops.entmax import (
+    Normalizer,
+    normalize_rows,
+    segment_entmax,
+    segment_softmax,
+    segment_sparsemax,
+)
+from structformer.ops.neighbors import neighbors
+from structformer.ops.segment import gather, segment_max, segment_sum
+
+__all__ = [
+    "Normalizer",
+    "backend",
+    "edge_dot",
+    "edge_sum",
+    "force_backend",
+    "gather",
+    "neighbors",
+    "normalize_rows",
+    "segment_entmax",
+    "segment_max",
+    "segment_softmax",
+    "segment_sparsemax",
+    "segment_sum",
+    "sparse_attention",
+]

@@ -1,0 +1,195 @@
+"""What all estimators share: parameters, seeds, target encoding, saving and loading without pickle."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+import structformer.training as training
+from structformer.training import Callback, History, TrainingConfig
+
+State = dict[str, Any]
+
+
+class StructFormerEstimator(BaseEstimator):
+    """Base of the estimators: `save`, pickling and seeds.
+
+    A subclass keeps everything learned outside the network in JSON-ready form: `_state` returns it and
+    `_restore` rebuilds the estimator, network included, from it; the network's weights travel separately.
+
+    Attributes:
+        model_: The trained network, float32, on the CPU, in evaluation mode.
+        history_: What happened in training; None after loading.
+    """
+
+    model_: nn.Module
+    history_: History | None
+    _parameters_as_saved: ClassVar[tuple[str, ...]] = ()
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the fitted estimator to a folder (weights in safetensors, the rest in JSON; no pickle).
+
+        Raises:
+            NotFittedError: Before `fit`.
+            FileExistsError: ``folder`` exists and is not a structformer model.
+        """
+        check_is_fitted(self, "model_")
+        state = {"class": type(self).__name__, "parameters": self._plain_parameters(), "state": self._state()}
+        return training.save_checkpoint(folder, state, self._tensors())
+
+    def _state(self) -> State:
+        raise NotImplementedError
+
+    def _restore(self, state: State) -> None:
+        raise NotImplementedError
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return {f"model.{name}": value for name, value in self.model_.state_dict().items()}
+
+    def _load_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        weights = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        self.model_.load_state_dict(weights)
+        self.model_.eval()
+
+    def _plain_parameters(self) -> State:
+        parameters = self.get_params(deep=False)
+        for name, value in parameters.items():
+            if isinstance(value, np.random.RandomState | Sequence) and not isinstance(value, str) or callable(value):
+                parameters[name] = None  # a stream of random numbers or a callback cannot be written down
+            elif isinstance(value, np.generic):
+                parameters[name] = value.item()
+        return parameters
+
+    @classmethod
+    def _from_saved(cls, state: State, tensors: dict[str, torch.Tensor]) -> Self:
+        estimator = cls(**state["parameters"])
+        estimator.history_ = None
+        estimator._restore(state["state"])
+        estimator._load_tensors(tensors)
+        return estimator
+
+    def _seed(self) -> int:
+        """One seed from `random_state`, drawn once a fit."""
+        return int(check_random_state(getattr(self, "random_state", None)).randint(2**31 - 1))
+
+
+def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network with weights drawn from ``seed``, leaving the global stream as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def run_training(
+    model: nn.Module,
+    loader: Any,
+    loss: Callable[[nn.Module, Any], torch.Tensor],
+    config: TrainingConfig,
+    seed: int,
+    *,
+    validate: Callable[[nn.Module], float] | None = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: bool | None = None,
+    title: str = "training",
+) -> History:
+    """`structformer.training.train` with dropout drawn from ``seed``, the global stream left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return training.train(
+            model, loader, loss, config, validate=validate, callbacks=callbacks, progress=verbose, title=title
+        )
+
+
+def exact(model: nn.Module) -> nn.Module:
+    """Return a float64 copy for prediction.
+
+    In float32 the last bits of a matrix product depend on how many rows it has, which can swap two nearly
+    equal neighbours; in float64 what a row gets does not depend on its company.
+    """
+    return copy.deepcopy(model).double().eval()
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a target, in sorted order.
+
+    Attributes:
+        values: The labels, as the user gave them.
+    """
+
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> Classes:
+        """Learn the classes.
+
+        Raises:
+            ValueError: There is one class only.
+        """
+        values = np.unique(y)
+        if len(values) < 2:
+            raise ValueError(f"y must hold at least two classes (got one class: {values[0]!r})")
+        return cls(values)
+
+    def encode(self, y: np.ndarray, name: str = "y") -> np.ndarray:
+        """Return the number of each label's class.
+
+        Raises:
+            ValueError: A label was not among the training labels.
+        """
+        place = np.searchsorted(self.values, y).clip(max=len(self.values) - 1)
+        unknown = self.values[place] != y
+        if unknown.any():
+            raise ValueError(
+                f"{name} holds {np.asarray(y)[unknown][0]!r}, which is not among the training classes "
+                f"{self.values.tolist()}"
+            )
+        return place
+
+    def to_dict(self) -> State:
+        """JSON-ready form, the labels' type included."""
+        return {"values": self.values.tolist(), "dtype": self.values.dtype.str}
+
+    @classmethod
+    def from_dict(cls, state: State) -> Classes:
+        """The inverse of `to_dict`."""
+        return cls(np.array(state["values"], dtype=np.dtype(state["dtype"])))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and spread of a numeric target, taken from training targets.
+
+    Attributes:
+        mean: What is taken off, one number an output.
+        spread: What it is divided by, one number an output; 1 for a constant target.
+    """
+
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+
+    @classmethod
+    def of(cls, y: np.ndarray, weight: np.ndarray | None = None) -> Scale:
+        """Learn from targets [rows, outputs]."""
+        mean = np.average(y, axis=0, weights=weight)
+        spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
+        return cls(tuple(mean.tolist()), tuple(np.where(spread > 1e-12 * (1 + abs(mean)), spread, 1.0).tolist()))
+
+    def forward(self, y: np.ndarray) -> np.ndarray:
+        """Return standardised targets."""
+        return (y - np.array(self.mean)) / np.array(self.spread)
+
+    def backward(self, y: np.ndarray) -> np.ndarray:
+        """Return targets in their own units."""
+        return y * np.array(self.spread) + np.array(self.mean)

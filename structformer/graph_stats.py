@@ -1,0 +1,194 @@
+"""Statistics of a TokenGraph: entropy, homophily, change between steps, and a summary of all."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from structformer.graph import TokenGraph
+
+
+def _row_sum(graph: "TokenGraph", values: Tensor) -> Tensor:
+    return values.new_zeros(graph.num_targets).index_add(0, graph.row, values)
+
+
+def entropy(graph: "TokenGraph") -> Tensor:
+    """See `TokenGraph.entropy`. With s = Σ w: H = log s − (Σ w log w) / s, and 0 for a row without weight."""
+    weight = graph.mean_weight()
+    total = _row_sum(graph, weight)
+    listening = total > 0
+    total = torch.where(listening, total, 1)
+    share = weight / total[graph.row]
+    # xlogy keeps 0 log 0 = 0, and the inner where keeps its gradient finite.
+    plogp = torch.where(share > 0, share * torch.where(share > 0, share, 1).log(), 0)
+    return -_row_sum(graph, plogp)
+
+
+def as_array(labels: Any) -> np.ndarray:
+    """Labels of any kind as a numpy array."""
+    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+
+
+def _is_known(label: Any) -> bool:
+    """Negative integers, None and nan mark unknown labels."""
+    return not (pd.isna(label) or (isinstance(label, int | np.integer) and label < 0))
+
+
+def label_codes(labels: Any, count: int, argument: str = "labels") -> tuple[np.ndarray, list[Any]]:
+    """Integer codes `[count]` of arbitrary labels, −1 for unknown ones, and the classes in sorted order."""
+    values = as_array(labels)
+    if values.ndim != 1 or len(values) != count:
+        raise ValueError(
+            f"{argument} must hold {count} labels, one for each token (got shape {list(values.shape)})"
+        )
+    known = np.array([_is_known(value) for value in values], dtype=bool)
+    present = values[known].tolist()
+    try:
+        classes = sorted(set(present))
+    except TypeError:
+        classes = sorted(set(present), key=str)
+    code = {value: i for i, value in enumerate(classes)}
+    codes = np.full(count, -1, dtype=np.int64)
+    codes[known] = [code[value] for value in present]
+    return codes, classes
+
+
+def homophily(graph: "TokenGraph", labels: Any, source_labels: Any) -> float:
+    """See `TokenGraph.homophily`."""
+    labels = graph.labels if labels is None else labels
+    if labels is None:
+        raise ValueError("labels must be given: the graph has none of its own")
+    count = graph.num_targets
+    if graph.is_bipartite:
+        source_labels = graph.source_labels if source_labels is None else source_labels
+        if source_labels is None:
+            raise ValueError("source_labels must be given: sources and targets are different tokens")
+        if len(labels) != count or len(source_labels) != graph.num_sources:
+            raise ValueError(
+                f"labels and source_labels must hold {count} and {graph.num_sources} labels "
+                f"(got {len(labels)} and {len(source_labels)})"
+            )
+        # Coded together, so that equal labels get equal codes.
+        together = [*as_array(labels).tolist(), *as_array(source_labels).tolist()]
+        codes, _ = label_codes(together, count + graph.num_sources)
+        target_codes, source_codes = codes[:count], codes[count:]
+    else:
+        target_codes, _ = label_codes(labels, count)
+        source_codes = target_codes
+    row, col = graph.row.cpu().numpy(), graph.col.cpu().numpy()
+    ends, starts = target_codes[row], source_codes[col]
+    counts = (ends >= 0) & (starts >= 0)
+    if not graph.is_bipartite:
+        counts &= row != col
+    weight = graph.mean_weight().detach().double().cpu().numpy() * counts
+    total = weight.sum()
+    return float((weight * (ends == starts)).sum() / total) if total > 0 else float("nan")
+
+
+def _edge_keys(graph: "TokenGraph") -> Tensor:
+    """One integer for each edge, ascending: target times sources plus source."""
+    pattern = graph._pattern
+    if "key" not in pattern:
+        pattern["key"] = graph.row * graph.num_sources + graph.col
+    return pattern["key"]
+
+
+def change(graph: "TokenGraph", other: "TokenGraph") -> Tensor:
+    """See `TokenGraph.change`."""
+    sizes = (graph.num_targets, graph.num_sources)
+    if (other.num_targets, other.num_sources) != sizes:
+        raise ValueError(
+            f"other must be over the same tokens, {sizes[0]} targets and {sizes[1]} sources "
+            f"(got {other.num_targets} and {other.num_sources})"
+        )
+    a, b = graph.mean_weight(), other.mean_weight()
+    if (
+        graph.weight is not None
+        and other.weight is not None
+        and graph.weight.shape[1:] == other.weight.shape[1:]
+    ):
+        a, b = graph.weight, other.weight
+    heads = a.shape[1] if a.ndim > 1 else 1
+    scale = max(graph.num_targets, 1) * heads
+    if graph.col is other.col:
+        return (a - b).square().sum() / scale
+    if graph.num_edges == 0 or other.num_edges == 0:
+        return (a.square().sum() + b.square().sum()) / scale
+    # Differences, not a² + b² − 2ab: the graphs of two steps are close, and that would cancel.
+    key_a, key_b = _edge_keys(graph), _edge_keys(other)
+    place = torch.searchsorted(key_b, key_a).clamp_(max=key_b.numel() - 1)
+    shared = key_b[place] == key_a
+    in_b = place[shared]
+    only_b = torch.ones_like(key_b, dtype=torch.bool)
+    only_b[in_b] = False
+    moved = (a[shared] - b[in_b]).square().sum()
+    return (moved + a[~shared].square().sum() + b[only_b].square().sum()) / scale
+
+
+@dataclass(frozen=True)
+class GraphSummary:
+    """Statistics of a graph; prints as a small table.
+
+    Attributes:
+        tokens: Number of targets.
+        sources: Number of sources.
+        edges: Number of edges, self-loops included.
+        mean_degree: Edges for each target.
+        effective_degree: Mean over targets of exp(entropy of their weights).
+        self_weight: Share of all weight that lies on self-loops; None for a bipartite graph.
+        homophily: Weighted share of edges that join equal labels; None without labels.
+        change: ‖A(t) − A(t−1)‖²_F per target, for each pair of successive steps.
+    """
+
+    tokens: int
+    sources: int
+    edges: int
+    mean_degree: float
+    effective_degree: float
+    self_weight: float | None
+    homophily: float | None
+    change: tuple[float, ...]
+
+    def __str__(self) -> str:
+        lines = [("tokens", f"{self.tokens:,}")]
+        if self.self_weight is None:
+            lines = [("targets", f"{self.tokens:,}"), ("sources", f"{self.sources:,}")]
+        lines += [
+            ("edges", f"{self.edges:,}"),
+            ("mean degree", f"{self.mean_degree:.2f}"),
+            ("effective degree", f"{self.effective_degree:.2f}"),
+        ]
+        if self.self_weight is not None:
+            lines.append(("self-weight", f"{self.self_weight:.1%}"))
+        if self.homophily is not None:
+            lines.append(("homophily", f"{self.homophily:.3f}"))
+        if self.change:
+            lines.append(("change by step", "  ".join(f"{value:.3g}" for value in self.change)))
+        return "\n".join(f"{name:<17} {value}" for name, value in lines)
+
+
+def summarize(graph: "TokenGraph") -> GraphSummary:
+    """See `TokenGraph.summary`."""
+    weight = graph.mean_weight().detach().double()
+    total = float(weight.sum())
+    own = None
+    if not graph.is_bipartite:
+        own = float(weight[graph.row == graph.col].sum()) / total if total else 0.0
+    has_labels = graph.labels is not None and (not graph.is_bipartite or graph.source_labels is not None)
+    targets = graph.num_targets
+    steps = graph.steps
+    return GraphSummary(
+        tokens=targets,
+        sources=graph.num_sources,
+        edges=graph.num_edges,
+        mean_degree=graph.num_edges / targets if targets else 0.0,
+        effective_degree=float(graph.effective_degree().mean()) if targets else 0.0,
+        self_weight=own,
+        homophily=homophily(graph, None, None) if has_labels else None,
+        change=tuple(float(change(b, a)) for a, b in pairwise(steps)),
+    )

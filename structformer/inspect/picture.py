@@ -1,0 +1,176 @@
+"""A learned graph as what the report's page draws: places, edges by step, colours, hover texts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from structformer.graph import TokenGraph
+from structformer.inspect.colours import encode, is_scale, plain, shorten
+from structformer.inspect.layout import fit_unit_square, force_layout
+from structformer.inspect.section import Section
+from structformer.inspect.selection import Selection, select
+
+_CELL_MARGIN, _CELL_HEAD = 0.06, 0.2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a graph is drawn.
+
+    Attributes:
+        nodes: Tokens drawn; of a larger graph a part is, and a note says which.
+        edges: Edges a step, the strongest.
+        fields: Data fields shown for a token.
+        text: Characters of a name or a value.
+    """
+
+    nodes: int = 400
+    edges: int = 8000
+    fields: int = 12
+    text: int = 60
+
+
+def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0) -> dict[str, Any]:
+    """Return everything the page needs to draw the graph of ``section``, as plain JSON values.
+
+    Tokens keep their places over the steps: they are laid out by the edges of all steps together. Self-loops
+    are left out. A graph over several sets is drawn set by set, in cells.
+
+    Raises:
+        ValueError: The section has no graph.
+    """
+    graph, limits = section.graph, limits or Limits()
+    if graph is None:
+        raise ValueError(f"the section {section.title!r} has no graph to draw")
+    selection = select(graph, limits.nodes, section.token, seed)
+    parts = [selection.targets, selection.sources]
+    steps = _steps(graph, selection, limits.edges)
+    place, captions, aspect = _places(section, selection, steps, seed)
+    colours = [
+        encode(name, [*_take(values, parts[0]), *_take(section.source_colours.get(name), parts[1])])
+        for name, values in section.colours.items()
+    ]
+    return {
+        "names": [
+            shorten(own[i] if own else f"{section.token} {i}", limits.text)
+            for own, part in zip([graph.names, graph.source_names], parts, strict=True)
+            for i in part
+        ],
+        "targets": len(parts[0]),
+        "x": [round(float(x), 4) for x in place[:, 0]],
+        "y": [round(float(y), 4) for y in place[:, 1]],
+        "aspect": aspect,
+        "captions": captions,
+        "data": _hover(section.data, parts[0], limits) + _hover(section.source_data, parts[1], limits),
+        "colours": colours,
+        "ringed": _ringed(section, parts[0]),
+        "steps": steps,
+        "note": selection.note,
+    }
+
+
+def _take(values: Any, part: np.ndarray) -> list[Any]:
+    listed = plain(values, 0)
+    return [listed[i] for i in part] if listed else [None] * len(part)
+
+
+def _hover(frame: pd.DataFrame | None, part: np.ndarray, limits: Limits) -> list[list[list[str]]]:
+    if frame is None:
+        return [[] for _ in part]
+    shown = frame.iloc[part, : limits.fields]
+    names = [shorten(name, limits.text) for name in shown.columns]
+    return [
+        [[name, shorten(value, limits.text)] for name, value in zip(names, row, strict=True)]
+        for row in shown.itertuples(index=False, name=None)
+    ]
+
+
+def _ringed(section: Section, targets: np.ndarray) -> list[int]:
+    """Drawn targets whose ``prediction`` is not their ``label``, where both are there and are classes."""
+    if not {"label", "prediction"} <= set(section.colours):
+        return []
+    labels, predictions = (_take(section.colours[name], targets) for name in ("label", "prediction"))
+    if is_scale(labels) or is_scale(predictions):
+        return []
+    pairs = enumerate(zip(labels, predictions, strict=True))
+    return [place for place, (a, b) in pairs if a is not None and b is not None and a != b]
+
+
+def _steps(graph: TokenGraph, selection: Selection, most: int) -> list[dict[str, Any]]:
+    """For each step its edges between drawn tokens, as positions among these, the strongest first."""
+    source_place = np.full(graph.num_sources, -1)
+    if graph.is_bipartite:
+        source_place[selection.sources] = np.arange(len(selection.sources)) + len(selection.targets)
+    else:
+        source_place[selection.targets] = np.arange(len(selection.targets))
+    target_place = np.full(graph.num_targets, -1)
+    target_place[selection.targets] = np.arange(len(selection.targets))
+    steps: list[dict[str, Any]] = []
+    for step in graph.steps:
+        target = target_place[step.row.cpu().numpy()]
+        source = source_place[step.col.cpu().numpy()]
+        weight = step.mean_weight().detach().double().cpu().numpy()
+        drawn = np.flatnonzero((target >= 0) & (source >= 0) & (target != source) & (weight > 0))
+        order = drawn[np.argsort(-weight[drawn], kind="stable")][:most]
+        edges: dict[str, Any] = {"source": source[order].tolist(), "target": target[order].tolist()}
+        edges["weight"] = [float(f"{value:.4g}") for value in weight[order]]
+        edges["total"] = len(drawn)
+        steps.append(edges)
+    return steps
+
+
+def _places(
+    section: Section, selection: Selection, steps: list[dict[str, Any]], seed: int
+) -> tuple[Float[np.ndarray, "drawn 2"], list[dict[str, Any]], float | None]:
+    """Places in the unit square, captions of sets, and height over width (None: may be stretched)."""
+    ends = [np.array([step["source"], step["target"]], dtype=np.int64) for step in steps]
+    edges = np.concatenate(ends, axis=1)
+    weight = np.concatenate([np.array(step["weight"], dtype=np.float64) for step in steps])
+    given = None
+    if section.positions is not None:
+        given = np.asarray(section.positions, dtype=np.float64)[selection.targets]
+
+    def local(start: int, end: int) -> Float[np.ndarray, "drawn 2"]:
+        if given is not None:
+            return fit_unit_square(given[start:end])
+        inside = (edges[0] >= start) & (edges[0] < end)
+        return force_layout(end - start, edges[:, inside] - start, weight[inside], seed)
+
+    sets = len(selection.ptr) - 1
+    if sets < 2:
+        place = local(0, len(selection.targets) + len(selection.sources))
+        return (place, [], 1.0) if given is not None else (_filled(place), [], None)
+    across = min(sets, max(2, math.ceil(math.sqrt(sets * 1.5))))
+    down = math.ceil(sets / across)
+    places: list[np.ndarray] = []
+    captions: list[dict[str, Any]] = []
+    inner = np.array([1 - 2 * _CELL_MARGIN, 1 - _CELL_MARGIN - _CELL_HEAD])
+    for number, (start, end) in enumerate(pairwise(selection.ptr)):
+        corner = np.array([number % across, number // across])
+        middle = corner + np.array([_CELL_MARGIN, _CELL_HEAD]) + inner / 2
+        # One scale for both axes, so that places that mean something keep their proportions.
+        places.append(middle + (local(start, end) - 0.5) * inner.min())
+        name = section.set_names[number] if section.set_names else f"set {number + 1}"
+        text = shorten(name, 24)
+        captions.append({"text": text, "x": (corner[0] + 0.5) / across, "y": corner[1] / down})
+    return np.concatenate(places) / np.array([across, down]), captions, down / across
+
+
+def _filled(place: Float[np.ndarray, "drawn 2"]) -> Float[np.ndarray, "drawn 2"]:
+    """Turn a force layout so that it is widest from left to right, and stretch its height at most twofold."""
+    if len(place) < 3:
+        return place
+    centred = place - place.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    # Directions have no sign of their own: their larger entry is made positive.
+    axes = axes * np.sign(axes[[0, 1], np.abs(axes).argmax(1)])[:, None]
+    turned = fit_unit_square(centred @ axes.T) - 0.5
+    extent = np.maximum(turned.max(0) - turned.min(0), 1e-9)
+    return turned * np.minimum(1 / extent, 2.0) + 0.5

@@ -1,0 +1,221 @@
+"""The SOES encoder: learn the graph, attend along it, think about each token; step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from structformer.graph import TokenGraph
+from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.feedforward import FeedForward
+from structformer.nn.soes import SOES, SOESConfig
+from structformer.ops import Normalizer
+
+
+@dataclass(frozen=True)
+class SOESEncoderConfig:
+    """What a SOES encoder is made of.
+
+    Attributes:
+        width: Features of a token, D.
+        steps: Times that the graph is learned anew and attended along, K.
+        heads: Attention heads, H.
+        neighbors: Tokens that a token may listen to besides itself, k.
+        affinity: Dimensions of the space in which tokens are compared, G.
+        expansion: Hidden features of the feed-forward block as a multiple of ``width``.
+        dropout: Probability of dropping a feature or an attention weight.
+        normalizer: How affinities and scores become weights: "softmax", "sparsemax", "entmax15" or an α > 1.
+        shared: One block used for all steps instead of one a step.
+        edge_features: Features of an edge of the data's own graph (0: edges carry none).
+        learn: False attends along the data's own edges only.
+    """
+
+    width: int = 64
+    steps: int = 2
+    heads: int = 4
+    neighbors: int = 16
+    affinity: int = 16
+    expansion: float = 2.0
+    dropout: float = 0.1
+    normalizer: Normalizer = "softmax"
+    shared: bool = False
+    edge_features: int = 0
+    learn: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1 (got {self.steps})")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
+
+
+@dataclass
+class Encoded:
+    """What an encoder returns.
+
+    Attributes:
+        tokens: Final states [tokens, width].
+        graphs: The learned graph of each step, weights included.
+    """
+
+    tokens: Float[Tensor, "tokens width"]
+    graphs: list[TokenGraph]
+
+    @property
+    def smoothness(self) -> Float[Tensor, ""]:
+        """L_smooth = 1/(K−1) Σ_t ‖Â^(t) − Â^(t−1)‖²_F / T over the unions of supports (DESIGN 2.2)."""
+        if len(self.graphs) < 2:
+            return self.tokens.new_zeros(())
+        pairs = zip(self.graphs, self.graphs[1:], strict=False)
+        return torch.stack([later.change(earlier) for earlier, later in pairs]).mean()
+
+
+class SOESBlock(nn.Module):
+    """One step, pre-norm: h ← h + ASAM(h, SOES(h)); h ← h + FFN(h)."""
+
+    def __init__(self, config: SOESEncoderConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.norm_attention = nn.LayerNorm(width)
+        self.structure = SOES(
+            SOESConfig(
+                width=width,
+                neighbors=config.neighbors,
+                affinity=config.affinity,
+                normalizer=config.normalizer,
+                learn=config.learn,
+            )
+        )
+        self.attention = ASAM(
+            ASAMConfig(
+                width=width,
+                heads=config.heads,
+                normalizer=config.normalizer,
+                dropout=config.dropout,
+                edge_features=config.edge_features,
+            )
+        )
+        self.norm_feedforward = nn.LayerNorm(width)
+        self.feedforward = FeedForward(width, config.expansion, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "sets+1"],
+        given: TokenGraph | None,
+        topology: TokenGraph | None,
+        edges: EdgeFeatures | None,
+        causal: bool,
+    ) -> tuple[Float[Tensor, "tokens width"], TokenGraph]:
+        """Return the next states and the graph along which they were reached."""
+        x = self.norm_attention(h)
+        graph = self.structure(x, ptr, given=given, topology=topology, causal=causal)
+        features = None if edges is None else edges.along(graph)
+        h = h + self.dropout(self.attention(x, graph, edge_features=features))
+        h = h + self.dropout(self.feedforward(self.norm_feedforward(h)))
+        return h, graph
+
+
+class EdgeFeatures:
+    """Attributes of the data's own edges, looked up along any graph over the same tokens.
+
+    Args:
+        edge_index: [2, edges], source → target. Attributes of parallel edges are added up.
+        attributes: [edges, features].
+        num_tokens: Tokens of the packed batch.
+    """
+
+    def __init__(
+        self,
+        edge_index: Int[Tensor, "2 edges"],
+        attributes: Float[Tensor, "edges features"],
+        num_tokens: int,
+    ) -> None:
+        keys, place = torch.unique(edge_index[1] * num_tokens + edge_index[0], return_inverse=True)
+        self.keys, self.num_tokens = keys, num_tokens
+        self.values = attributes.new_zeros(len(keys), attributes.shape[1]).index_add_(0, place, attributes)
+
+    def along(self, graph: TokenGraph) -> Float[Tensor, "edges features"]:
+        """Return one row an edge of ``graph``: its attributes, or zeros where the data has no such edge."""
+        if not len(self.keys):
+            return self.values.new_zeros(graph.num_edges, self.values.shape[1])
+        wanted = graph.row * self.num_tokens + graph.col
+        place = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+        found = self.keys[place] == wanted
+        return self.values[place] * found[:, None].to(self.values.dtype)
+
+
+class SOESEncoder(nn.Module):
+    """Encode the tokens of each set along graphs learned from their content (DESIGN 2.2, 2.3).
+
+    ``forward`` is the figure: for each step, graph → attention → feed-forward. Tokens of one set never
+    see those of another; a set's result does not depend on its company in the batch, nor on the order
+    of its tokens.
+
+    Examples:
+        >>> import torch, structformer as sf
+        >>> encoder = sf.models.SOESEncoder(sf.models.SOESEncoderConfig(width=32, steps=2, neighbors=4))
+        >>> encoded = encoder(torch.randn(10, 32), torch.tensor([0, 6, 10]))
+        >>> encoded.tokens.shape, len(encoded.graphs)
+        (torch.Size([10, 32]), 2)
+    """
+
+    def __init__(self, config: SOESEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        blocks = 1 if config.shared else config.steps
+        self.blocks = nn.ModuleList(SOESBlock(config) for _ in range(blocks))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "sets+1"] | None = None,
+        *,
+        edge_index: Int[Tensor, "2 edges"] | None = None,
+        edge_attr: Float[Tensor, "edges features"] | None = None,
+        causal: bool = False,
+    ) -> Encoded:
+        """Return final states, the graph of every step.
+
+        Args:
+            h: Embedded tokens.
+            ptr: Boundaries of the sets; None is one set.
+            edge_index: The data's own edges, source → target.
+            edge_attr: Their attributes, ``config.edge_features`` wide.
+            causal: Let a token listen only to itself and to earlier tokens of its set.
+
+        Raises:
+            ValueError: ``h`` has another width than the encoder, or edge attributes are missing or unwanted.
+        """
+        config = self.config
+        if h.shape[-1] != config.width:
+            raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
+        if config.edge_features and edge_index is not None and edge_attr is None:
+            raise ValueError(f"edge_attr is missing: the encoder expects {config.edge_features} edge features")
+        if ptr is None:
+            ptr = torch.tensor([0, len(h)], device=h.device)
+        given, edges = None, None
+        if edge_index is not None:
+            given = TokenGraph.from_edge_index(edge_index, len(h))
+            if config.edge_features and edge_attr is not None:
+                edges = EdgeFeatures(edge_index, edge_attr, len(h))
+        # Where every token may listen to its whole set, the search has but one answer.
+        complete = config.learn and not causal and self._largest(ptr) <= config.neighbors
+        topology: TokenGraph | None = None
+        graphs: list[TokenGraph] = []
+        for step in range(config.steps):
+            block = self.blocks[0 if config.shared else step]
+            h, graph = block(h, ptr, given, topology, edges, causal)
+            topology = graph if complete or not config.learn else None
+            graphs.append(graph)
+        return Encoded(self.norm(h), graphs)
+
+    @staticmethod
+    def _largest(ptr: Int[Tensor, "sets+1"]) -> int:
+        return int((ptr[1:] - ptr[:-1]).max()) if len(ptr) > 1 else 0
+

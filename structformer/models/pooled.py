@@ -1,0 +1,68 @@
+"""The set model: one output a set or a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.nn.embedding import FeatureEmbedding
+from structformer.nn.readout import SetPooling
+from structformer.tokens import TokenSet
+
+
+@dataclass(frozen=True)
+class TokenInput:
+    """What raw tokens look like, so that a model can be built again without the data.
+
+    Attributes:
+        features: Features of a token, F.
+        bins: For each feature its bin edges, or None for features without a piecewise-linear embedding.
+        token_types: Kinds of tokens.
+        edge_features: Features of an edge; 0 for edges without attributes.
+    """
+
+    features: int
+    bins: Sequence[Sequence[float]] | None = None
+    token_types: int = 1
+    edge_features: int = 0
+
+
+@dataclass
+class PooledOutput:
+    """What a set model returns: outputs and vectors of the sets, and the encoded tokens."""
+
+    outputs: Float[Tensor, "sets outputs"]
+    sets: Float[Tensor, "sets width"]
+    encoded: Encoded
+
+
+class PooledModel(nn.Module):
+    """Embed tokens, encode each set along its learned graph, pool, read out."""
+
+    def __init__(self, tokens: TokenInput, outputs: int, config: SOESEncoderConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
+        self.encoder = SOESEncoder(config)
+        self.pooling = SetPooling(width, config.heads)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, outputs))
+
+    def forward(self, tokens: TokenSet) -> PooledOutput:
+        """Return one row of outputs a set."""
+        encoded = encode(self.embedding, self.encoder, tokens)
+        pooled = self.pooling(encoded.tokens, tokens.ptr)
+        return PooledOutput(self.head(pooled), pooled, encoded)
+
+
+def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) -> Encoded:
+    """Embed and encode the tokens of a packed batch along its own edges and the learned ones."""
+    h = embedding(tokens.x, tokens.get("token_type"))
+    edge_index, edge_attr = tokens.get("edge_index"), tokens.get("edge_attr")
+    if encoder.config.edge_features and edge_index is not None and edge_attr is None:
+        edge_attr = torch.zeros(edge_index.shape[1], encoder.config.edge_features, dtype=h.dtype)
+    return encoder(h, tokens.ptr, edge_index=edge_index, edge_attr=edge_attr)

@@ -1,0 +1,173 @@
+"""The table model: a row is read as its cells, then listens to the training rows most like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from structformer.graph import TokenGraph
+from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.embedding import CellEmbedding
+from structformer.nn.feedforward import FeedForward
+from structformer.nn.readout import SetPooling
+from structformer.nn.soes import SOES, SOESConfig
+from structformer.tokenize.columns import Column
+from structformer.tokens import TokenSet
+
+
+@dataclass(frozen=True)
+class TableModelConfig:
+    """What a table model is made of.
+
+    Attributes:
+        width: Features of a cell and of a row, D.
+        cell_steps: Times that the cells of a row attend to each other.
+        row_steps: Times that rows attend to training rows.
+        heads: Attention heads.
+        cell_neighbors: Cells that a cell may listen to.
+        row_neighbors: Training rows that a row may listen to.
+        dropout: Probability of dropping a feature or an attention weight.
+    """
+
+    width: int = 64
+    cell_steps: int = 1
+    row_steps: int = 1
+    heads: int = 4
+    cell_neighbors: int = 8
+    row_neighbors: int = 32
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class RowMemory:
+    """The training rows as new rows see them.
+
+    Attributes:
+        states: For each row step the states [rows, width] that are listened to.
+        labels: Their targets as features [rows, label_features]: one-hot classes, or standardised numbers.
+    """
+
+    states: tuple[Float[Tensor, "rows width"], ...]
+    labels: Float[Tensor, "rows features"]
+
+
+@dataclass
+class TableOutput:
+    """What a table model returns: outputs, row states, row graphs and the encoded cells."""
+
+    outputs: Float[Tensor, "rows outputs"]
+    rows: Float[Tensor, "rows width"]
+    row_graphs: list[TokenGraph]
+    cells: Encoded
+    sources: tuple[Float[Tensor, "rows width"], ...]
+
+
+class RowBlock(nn.Module):
+    """Rows listen to the rows most like them, whose messages carry their targets (cf. TabR, arXiv 2307.14338)."""
+
+    def __init__(self, config: TableModelConfig, label_features: int) -> None:
+        super().__init__()
+        width = config.width
+        self.norm = nn.LayerNorm(width)
+        self.structure = SOES(
+            SOESConfig(width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), sharpness=8.0)
+        )
+        self.attention = ASAM(ASAMConfig(width=width, heads=config.heads, dropout=config.dropout))
+        self.label = nn.Linear(label_features, width)
+        self.norm_feedforward = nn.LayerNorm(width)
+        self.feedforward = FeedForward(width, 2.0, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        h: Float[Tensor, "rows width"],
+        source: Float[Tensor, "sources width"] | None,
+        labels: Float[Tensor, "sources features"],
+    ) -> tuple[Float[Tensor, "rows width"], TokenGraph]:
+        """Return the rows' next states and the row graph. ``source`` None: among themselves, never themselves."""
+        x = self.norm(h)
+        if source is None:
+            graph = self.structure(x, exclude_self=True)
+            said = x
+        else:
+            said = self.norm(source)
+            graph = self.structure(x, source=said)
+        message = said + self.label(labels)
+        h = h + self.dropout(self.attention(x, graph, source=said, message=message))
+        h = h + self.dropout(self.feedforward(self.norm_feedforward(h)))
+        return h, graph
+
+
+class TableModel(nn.Module):
+    """Cells → row → most similar training rows → outputs.
+
+    In training the rows of a batch listen to each other, labels included, and never to themselves. At prediction
+    each row listens to the :class:`RowMemory` alone, so that its result does not depend on the other new rows.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        outputs: int,
+        label_features: int,
+        config: TableModelConfig,
+        text_features: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.embedding = CellEmbedding(columns, width, text_features=text_features)
+        self.cells = SOESEncoder(
+            SOESEncoderConfig(
+                width=width,
+                steps=config.cell_steps,
+                heads=config.heads,
+                neighbors=config.cell_neighbors,
+                dropout=config.dropout,
+            )
+        )
+        # Columns have names, so each may have a read-out of its own without any order among them.
+        self.by_column = nn.Linear(len(columns) * width, width)
+        self.pooling = SetPooling(width, config.heads)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(RowBlock(config, label_features) for _ in range(config.row_steps))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(
+        self,
+        cells: TokenSet,
+        labels: Float[Tensor, "rows features"] | None = None,
+        memory: RowMemory | None = None,
+    ) -> TableOutput:
+        """Return the outputs of each row.
+
+        Args:
+            cells: Cells of the rows, as ``TableTokenizer`` makes them.
+            labels: Targets of these rows as features; the rows then listen to each other (training).
+            memory: Training rows to listen to instead (prediction).
+        """
+        encoded, h = self.read(cells)
+        graphs: list[TokenGraph] = []
+        sources: list[Tensor] = []
+        for step, block in enumerate(self.blocks):
+            sources.append(h)
+            if memory is not None:
+                h, graph = block(h, memory.states[step], memory.labels)
+            elif labels is not None:
+                h, graph = block(h, None, labels)
+            else:
+                raise ValueError("labels or memory must be given")
+            graphs.append(graph)
+        return TableOutput(self.head(self.norm(h)), h, graphs, encoded, tuple(sources))
+
+    def read(self, cells: TokenSet) -> tuple[Encoded, Float[Tensor, "rows width"]]:
+        """Return the encoded cells and one vector a row."""
+        encoded = self.cells(self.embedding(cells.x, cells.code, cells.get("text")), cells.ptr)
+        by_column = self.by_column(self.dropout(encoded.tokens.view(cells.num_sets, -1)))
+        return encoded, by_column + self.pooling(encoded.tokens, cells.ptr)

@@ -1,0 +1,29 @@
+"""The position-wise feed-forward block."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FeedForward(nn.Module):
+    """Gated feed-forward network (GEGLU; Shazeer 2020, arXiv 2002.05202), applied to each token alone.
+
+    Args:
+        width: Features of a token, D.
+        expansion: Hidden features as a multiple of ``width``.
+        dropout: Probability of dropping a hidden feature.
+    """
+
+    def __init__(self, width: int, expansion: float = 2.0, dropout: float = 0.0) -> None:
+        super().__init__()
+        hidden = max(1, round(width * expansion))
+        self.inner = nn.Linear(width, 2 * hidden)
+        self.outer = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
+        """Return W_o (a ⊙ gelu(b)) with [a, b] = W_i x."""
+        value, gate = self.inner(x).chunk(2, dim=-1)
+        return self.outer(self.dropout(value * F.gelu(gate)))

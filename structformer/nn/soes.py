@@ -1,0 +1,116 @@
+"""SOES, the self-organizing encoder structure: a sparse graph learned from content alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from structformer.graph import TokenGraph
+from structformer.ops import Normalizer, edge_dot, neighbors, normalize_rows
+
+
+@dataclass(frozen=True)
+class SOESConfig:
+    """What a SOES layer is made of.
+
+    Attributes:
+        width: Features of a token, D.
+        neighbors: Tokens that a token may listen to besides itself, k.
+        affinity: Dimensions of the space in which tokens are compared, G.
+        normalizer: How affinities become weights: "softmax", "sparsemax", "entmax15" or an α > 1.
+        sharpness: Initial e^τ, the factor on the cosine affinities.
+        given_bonus: Initial γ, added to the affinity of an edge that the data itself has.
+        learn: False keeps the data's own edges (and self-loops) and learns their weights only.
+    """
+
+    width: int = 64
+    neighbors: int = 16
+    affinity: int = 16
+    normalizer: Normalizer = "softmax"
+    sharpness: float = 4.0
+    given_bonus: float = 1.0
+    learn: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "neighbors", "affinity"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if self.sharpness <= 0:
+            raise ValueError(f"sharpness must be positive (got {self.sharpness})")
+
+
+class SOES(nn.Module):
+    """Learn one sparse graph over the tokens of each set (ReSSFormer, arXiv 2510.01585; DESIGN 2.2).
+
+    With u_i = norm(W_u h_i) and w_j = norm(W_w h_j) in R^G, an edge j → i has the affinity
+
+        s_ij = e^τ ⟨u_i, w_j⟩ + γ·[j → i is given],
+
+    token i listens to N(i) = {i} ∪ top-k_j s_ij ∪ given(i) within its own set, and the weights
+    Â_ij = ρ_{j ∈ N(i)}(s_ij) sum to one over N(i). The choice of N is hard; the weights carry the gradient.
+    Nothing here knows where a token stands: permuting the tokens permutes the graph.
+    """
+
+    def __init__(self, config: SOESConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query = nn.Linear(config.width, config.affinity, bias=False)
+        self.key = nn.Linear(config.width, config.affinity, bias=False)
+        # Starting from the same map, tokens listen to tokens like themselves: a kNN graph of the
+        # states is a better first guess than the graph of two unrelated random projections.
+        with torch.no_grad():
+            self.key.weight.copy_(self.query.weight)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(config.sharpness)))
+        self.given_bonus = nn.Parameter(torch.tensor(float(config.given_bonus)))
+
+    def forward(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "sets+1"] | None = None,
+        *,
+        source: Float[Tensor, "sources width"] | None = None,
+        source_ptr: Int[Tensor, "sets+1"] | None = None,
+        given: TokenGraph | None = None,
+        topology: TokenGraph | None = None,
+        exclude_self: bool = False,
+        causal: bool = False,
+    ) -> TokenGraph:
+        """Return the learned graph, its weights Â [edges] summing to one over each token's edges.
+
+        Args:
+            h: States of the tokens that listen.
+            ptr: Boundaries of the sets; None is one set.
+            source: States of the tokens listened to; None is ``h`` itself.
+            source_ptr: Boundaries of the sets of ``source``, as many sets as ``ptr`` has.
+            given: The data's own edges, always kept.
+            topology: Edges to weigh, with nothing searched (a graph known from an earlier step).
+            exclude_self: Leave out the token itself (rows that carry their labels must not see their own).
+            causal: Let a token listen only to itself and to earlier tokens of its set.
+        """
+        u = F.normalize(self.query(h), dim=-1)
+        w = F.normalize(self.key(h if source is None else source), dim=-1)
+        graph = topology
+        if graph is None:
+            graph = neighbors(
+                u.detach(),
+                w.detach(),
+                self.config.neighbors if self.config.learn else 0,
+                ptr,
+                key_ptr=source_ptr,
+                include_self=source is None and not exclude_self,
+                exclude_self=source is None and exclude_self,
+                causal=causal,
+                given=given,
+            )
+        scores = self.log_sharpness.exp() * edge_dot(u[:, None], w[:, None], graph).squeeze(-1)
+        if graph.given is not None:
+            scores = scores + self.given_bonus * graph.given.to(scores.dtype)
+        return graph.with_weight(normalize_rows(scores, graph.rowptr, self.config.normalizer))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in vars(replace(self.config)).items())

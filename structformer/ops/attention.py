@@ -1,0 +1,179 @@
+"""Attention along the edges of a graph, from two linear maps: edge_dot and edge_sum."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from structformer.graph import TokenGraph
+from structformer.ops.entmax import Normalizer, normalize_rows
+from structformer.ops.pattern import Path, Pattern, choose_path, dot_kernel, sum_kernel
+
+
+def edge_dot(
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    graph: TokenGraph,
+    path: Path | None = None,
+) -> Float[Tensor, "edges heads"]:
+    """Return ⟨query_i, key_j⟩ for every edge j → i and head.
+
+    Args:
+        query: One vector a target and head.
+        key: One vector a source and head.
+        graph: The edges; their weights play no part.
+        path: "csr" (sparse matrix products; CPU with MKL, float32 and float64) or "gather" (any device
+            and type); None takes the faster one that is possible.
+
+    Raises:
+        ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
+    """
+    _check("query", query, graph.num_targets)
+    _check("key", key, graph.num_sources)
+    if query.shape[1:] != key.shape[1:]:
+        raise ValueError(
+            "query and key must agree in heads and channels "
+            f"(got {list(query.shape[1:])} and {list(key.shape[1:])})"
+        )
+    path = choose_path(path, query, key)
+    return _Dot.apply(query, key, Pattern.of(graph), path).t()
+
+
+def edge_sum(
+    weights: Float[Tensor, "edges heads"],
+    value: Float[Tensor, "sources heads channels"],
+    graph: TokenGraph,
+    path: Path | None = None,
+) -> Float[Tensor, "targets heads channels"]:
+    """Return Σ_j weights_ij · value_j over the edges j → i of every target; zeros without edges.
+
+    Args:
+        weights: One weight an edge and head, in the order of the graph's edges.
+        value: One vector a source and head.
+        graph: The edges; their own weights play no part.
+        path: As in `edge_dot`.
+
+    Raises:
+        ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
+    """
+    _check("value", value, graph.num_sources)
+    if weights.shape != (graph.num_edges, value.shape[1]):
+        raise ValueError(
+            f"weights must be [edges, heads], {[graph.num_edges, value.shape[1]]} (got {list(weights.shape)})"
+        )
+    path = choose_path(path, weights, value)
+    return _Sum.apply(weights.t(), value, Pattern.of(graph), path)
+
+
+def sparse_attention(
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    value: Float[Tensor, "sources heads values"],
+    graph: TokenGraph,
+    bias: Float[Tensor, "edges *heads"] | None = None,
+    normalizer: Normalizer = "softmax",
+    scale: float | None = None,
+    dropout: float = 0.0,
+    return_weights: bool = False,
+    path: Path | None = None,
+) -> Any:
+    """Attend along the edges of a graph.
+
+    a_ij = ρ_{j in row i}(scale · ⟨q_i, k_j⟩ + bias_ij) and out_i = Σ_j a_ij v_j, in memory O(edges · heads).
+    A target without edges gets zeros.
+
+    Args:
+        query: One vector a target and head.
+        key: One vector a source and head.
+        value: One vector a source and head, of any number of channels.
+        graph: Who listens to whom; its weights play no part unless given as `bias`.
+        bias: Added to the scores, `[edges]` for all heads or `[edges, heads]`; −inf removes an edge.
+        normalizer: ρ: "softmax", "sparsemax", "entmax15", or the α of α-entmax.
+        scale: Factor on the products; None is 1/√channels.
+        dropout: Probability with which a weight is set to zero, the others being scaled up.
+        return_weights: Return `(out, weights)`, the weights `[edges, heads]` as used, after dropout.
+        path: As in `edge_dot`.
+
+    Returns:
+        `[targets, heads, values]`, or a pair with the weights.
+
+    Raises:
+        ValueError: If shapes do not fit each other and the graph, the dropout is not in [0, 1), or the
+            normaliser or path is unknown or not possible.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1) (got {dropout})")
+    _check("value", value, graph.num_sources)
+    if bias is not None and tuple(bias.shape) not in (
+        (graph.num_edges,),
+        (graph.num_edges, 1),
+        (graph.num_edges, query.shape[1]),
+    ):
+        raise ValueError(
+            f"bias must be [edges] or [edges, heads], {[graph.num_edges, query.shape[1]]} "
+            f"(got {list(bias.shape)})"
+        )
+    if scale is None:
+        scale = 1 / math.sqrt(query.shape[-1])
+    scores = edge_dot(query * scale, key, graph, path)
+    if bias is not None:
+        scores = scores + (bias[:, None] if bias.ndim == 1 else bias)
+    weights = normalize_rows(scores, graph.rowptr, normalizer)
+    if dropout:
+        weights = F.dropout(weights, dropout)
+    out = edge_sum(weights, value, graph, path)
+    return (out, weights) if return_weights else out
+
+
+def _check(name: str, x: Tensor, tokens: int) -> None:
+    if x.ndim != 3 or x.shape[0] != tokens:
+        raise ValueError(
+            f"{name} must be [tokens, heads, channels] with {tokens} tokens (got {list(x.shape)})"
+        )
+
+
+# Edge tensors are [heads, edges] inside. Each function is linear in both arguments, and the
+# derivatives of each are the two functions again, on the pattern or its transpose.
+class _Dot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, pattern: Pattern, path: Path) -> Tensor:
+        ctx.pattern, ctx.path = pattern, path
+        ctx.save_for_backward(query, key)
+        return dot_kernel(query, key, pattern, path)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        query, key = ctx.saved_tensors
+        (grad,) = grads
+        grad_query = grad_key = None
+        if ctx.needs_input_grad[0]:
+            grad_query = _Sum.apply(grad, key, ctx.pattern, ctx.path)
+        if ctx.needs_input_grad[1]:
+            transposed, perm = ctx.pattern.transposed
+            grad_key = _Sum.apply(grad.index_select(1, perm), query, transposed, ctx.path)
+        return grad_query, grad_key, None, None
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, value: Tensor, pattern: Pattern, path: Path) -> Tensor:
+        ctx.pattern, ctx.path = pattern, path
+        ctx.save_for_backward(weights, value)
+        return sum_kernel(weights, value, pattern, path)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        weights, value = ctx.saved_tensors
+        (grad,) = grads
+        grad_weights = grad_value = None
+        if ctx.needs_input_grad[0]:
+            grad_weights = _Dot.apply(grad, value, ctx.pattern, ctx.path)
+        if ctx.needs_input_grad[1]:
+            transposed, perm = ctx.pattern.transposed
+            grad_value = _Sum.apply(weights.index_select(1, perm), grad, transposed, ctx.path)
+        return grad_weights, grad_value, None, None
