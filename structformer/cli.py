@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
+import pkgutil
 import sys
 import time
 import warnings
@@ -10,71 +13,256 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import networkx as nx
+import pandas as pd
 import typer
+from rich.console import Console
+from rich.table import Table as Listing
 
-# Only what the arguments need is imported here: `structformer --help` should not wait for torch.
-from structformer.tokenize.files import check_output, read_table, replacing, split_target, write_table
+from structformer.tokenize.files import check_output, read_table, replacing, write_table
+from structformer.tokenize.graph_files import read_input
+from structformer.tokenize.targets import infer_task, split_target
 
 app = typer.Typer(
     name="structformer",
     help="Learn on tables, graphs and sets through a learned sparse graph over their parts.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
 )
 
-Table = Annotated[Path, typer.Argument(help="A .csv or .parquet file.", show_default=False)]
-Model = Annotated[Path, typer.Argument(help="The folder that fit wrote.", show_default=False)]
+TableFile = Annotated[
+    Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file.", show_default=False)
+]
+InputFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="A table (.csv, .parquet) or a graph (.graphml, .gexf, .gml, .edgelist).",
+        show_default=False,
+    ),
+]
+ModelFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A saved model.", show_default=False)]
 Delimiter = Annotated[str, typer.Option(help="What stands between the fields of a csv file.")]
-MaxTime = Annotated[float | None, typer.Option(help="Seconds that training may take.", show_default="no limit")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
+MaxTime = Annotated[float | None, typer.Option(help="Seconds that training may take.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("out/demo"),
-    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = Path("out/demo"), seed: Seed = 0
 ) -> None:
     """Train on four built-in data sets, print scores beside baselines, write a report."""
     from structformer.demo import run_demo
 
-    run_demo(out, seed=seed)
+    run_demo(out, seed)
 
 
 @app.command()
 def fit(
-    table: Table,
-    target: Annotated[str, typer.Option(help="The column to be predicted.", show_default=False)],
+    table: TableFile,
+    target: Annotated[str, typer.Option(help="Name of the column to be predicted.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder to write the model to.", show_default=False)],
     max_time: MaxTime = None,
     task: Annotated[
-        str | None, typer.Option(help="classification or regression.", show_default="found out from the target")
+        str | None,
+        typer.Option(help="classification or regression; found out if not given.", show_default=False),
     ] = None,
     delimiter: Delimiter = ",",
     seed: Seed = 0,
 ) -> None:
     """Train on a table and save the model.
 
-    Text, true/false and at most 20 different whole numbers are classes; other numbers are predicted as numbers.
+    Texts, true and false, and up to 20 different whole numbers are predicted as classes, else as numbers.
     """
-    import structformer as sf
-    from structformer.tables_cli import infer_task, usable_target
+    from structformer.estimators import StructFormerClassifier, StructFormerRegressor
 
-    started = time.perf_counter()
-    if out.exists() and not (out / "structformer.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists and is not a structformer model: choose another --out")
-    features, values = split_target(read_table(table, delimiter), target, str(table))
-    values = usable_target(values, str(table))
     if task not in (None, "classification", "regression"):
         raise ValueError(f"--task must be classification or regression (got {task!r})")
+    if out.exists() and not _is_model(out) and (out.is_file() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not a structformer model: choose another --out")
+    started = time.perf_counter()
+    features, values = split_target(read_table(table, delimiter), target, str(table))
     task = task or infer_task(values)
-    kind = sf.StructFormerClassifier if task == "classification" else sf.StructFormerRegressor
-    model = kind(max_time=max_time, random_state=seed)
-    classes = f", {values.nunique()} classes" if task == "classification" else ""
-    print(f"{len(features):,} rows, {features.shape[1]} columns; {task} of {target!r}{classes}")
-    model.fit(features, values)
+    classes = f" ({values.nunique()} classes)" if task == "classification" else ""
+    print(f"{len(features):,} rows, {features.shape[1]} columns: {task} of {target!r}{classes}")
+    kind = StructFormerClassifier if task == "classification" else StructFormerRegressor
+    model = kind(max_time=max_time, random_state=seed).fit(features, values)
     model.save(out)
     with replacing(out / "fit.json") as temporary:
         temporary.write_text(json.dumps({"target": target, "task": task}), encoding="utf-8")
-    print(f"model in {out} ({time.perf_counter() - started:.0f} s)")
+    print(f"model in {out}, after {time.perf_counter() - started:.0f} s")
+
+
+@app.command()
+def predict(
+    folder: ModelFolder,
+    table: TableFile,
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file to write.", show_default=False)],
+    delimiter: Delimiter = ",",
+) -> None:
+    """Write the prediction for each row; for classes, the probability of each too."""
+    check_output(out, (".csv", ".parquet"))
+    model, target = _load(folder)
+    if not hasattr(model, "predict"):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, which predicts nothing")
+    frame = read_table(table, delimiter).drop(columns=target or [], errors="ignore")
+    if hasattr(model, "predict_proba"):
+        shares = model.predict_proba(frame)
+        names = [f"probability_{name}" for name in model.classes_]
+        answers = pd.DataFrame(shares, index=frame.index, columns=names)
+        answers.insert(0, "prediction", model.classes_[shares.argmax(1)])
+    else:
+        answers = pd.DataFrame({"prediction": model.predict(frame)}, index=frame.index)
+    write_table(answers, out)
+    print(f"{len(answers):,} predictions in {out}")
+
+
+@app.command()
+def encode(
+    source: InputFile,
+    out: Annotated[Path, typer.Option(help="A .csv, .parquet or .npy file to write.", show_default=False)],
+    max_time: MaxTime = None,
+    delimiter: Delimiter = ",",
+    seed: Seed = 0,
+) -> None:
+    """Learn a vector for each row of a table or node of a graph, without labels, and write them."""
+    check_output(out)
+    data = read_input(source, delimiter)
+    from structformer.estimators import GraphEncoder, TableEncoder
+
+    kind = GraphEncoder if isinstance(data, nx.Graph) else TableEncoder
+    vectors = kind(max_time=max_time, random_state=seed).fit_transform(data)
+    columns = [f"e{i:0{len(str(vectors.shape[1] - 1))}d}" for i in range(vectors.shape[1])]
+    if isinstance(data, nx.Graph):
+        frame = pd.DataFrame(vectors, columns=columns)
+        frame.insert(0, "node", [str(node) for node in data])
+    else:
+        frame = pd.DataFrame(vectors, index=data.index, columns=columns)
+    write_table(frame, out)
+    print(f"{len(frame):,} vectors of {len(columns)} numbers in {out}")
+
+
+@app.command()
+def inspect(
+    folder: ModelFolder,
+    source: InputFile,
+    out: Annotated[Path, typer.Option(help="The .html file to write.")] = Path("report.html"),
+    delimiter: Delimiter = ",",
+) -> None:
+    """Write a page that shows the graph the model learned over the input."""
+    from structformer.inspect import model_section, write_report
+
+    check_output(out, (".html",))
+    model, target = _load(folder)
+    data, labels, metrics = read_input(source, delimiter), None, None
+    if isinstance(data, pd.DataFrame):
+        if data.empty:
+            raise ValueError(f"{source} has no rows to look at")
+        if target is not None and target in data.columns:
+            data, labels = data.drop(columns=target), data[target]
+        if labels is not None and labels.notna().all():
+            score = {"accuracy" if hasattr(model, "classes_") else "R²": [model.score(data, labels)]}
+            metrics = pd.DataFrame(score, index=["structformer"])
+    text = f"What the {type(model).__name__} in {folder} learned, on {source}."
+    section = model_section(model, data, labels, title=source.name, text=text, metrics=metrics)
+    write_report(out, f"Learned graph of {source.name}", [section])
+    print(f"report in {out}")
+
+
+@app.command()
+def bench(
+    task: Annotated[str | None, typer.Argument(help="Name of a task.", show_default="list them")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="A small version, or the published one.")
+    ] = True,
+    seeds: Annotated[int, typer.Option(help="How many seeds to run.", min=1)] = 1,
+    results: Annotated[Path | None, typer.Option("--json", help="File to write the results to.")] = None,
+) -> None:
+    """Run a benchmark task; without one, list those there are."""
+    tasks = _tasks()
+    if task is None:
+        for name, line in tasks.items():
+            print(f"{name:<24} {line}")
+        if not tasks:
+            print("there are no benchmark tasks yet")
+        return
+    if task not in tasks:
+        raise ValueError(f"there is no task {task!r}; known are: {', '.join(tasks) or 'none yet'}")
+    if results is not None:
+        check_output(results, (".json",))
+    records = importlib.import_module(f"structformer.tasks.{task}").run(quick=quick, seeds=seeds)
+    listing = Listing(*(records[0] if records else ()), title=task)
+    for record in records:
+        listing.add_row(
+            *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values())
+        )
+    Console().print(listing)
+    if results is not None:
+        with replacing(results) as temporary:
+            temporary.write_text(json.dumps(records, indent=1), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what the user can put right is told in one line, with exit code 2."""
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_: Any) -> None:
+        line = " ".join(str(message).split())
+        if line not in told:
+            print(f"structformer: note: {line}", file=sys.stderr)
+        told.add(line)
+
+    warnings.showwarning = tell
+    try:
+        sys.exit(app(args=None if arguments is None else list(arguments), standalone_mode=False) or 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        _fail(str(error))
+    except Exception as error:
+        # The command-line parser's own complaints; its classes moved from one typer to the next.
+        complaint = getattr(error, "format_message", None)
+        if complaint is None:
+            raise
+        _fail(complaint())
+
+
+def _fail(message: str) -> None:
+    if message:
+        print(f"structformer: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "structformer.json").is_file()
+
+
+def _load(folder: Path) -> tuple[Any, str | None]:
+    """A saved model, and the name of the column it predicts if fit wrote it."""
+    from structformer.estimators import load
+
+    about = folder / "fit.json"
+    try:
+        target = json.loads(about.read_text(encoding="utf-8")).get("target") if about.is_file() else None
+    except ValueError as error:
+        raise ValueError(f"{about} is damaged: {error}") from error
+    return load(folder), target
+
+
+def _tasks() -> dict[str, str]:
+    """Modules of structformer.tasks that define ``run``, with the first line of their docstring."""
+    package = importlib.import_module("structformer.tasks")
+    found: dict[str, str] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        file = Path(package.__path__[0]) / f"{module.name}.py"
+        if module.ispkg or not file.is_file():
+            continue
+        # Read, not imported: one task that cannot be imported must not hide the others.
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "run" for node in tree.body):
+            found[module.name] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+if __name__ == "__main__":
+    main()

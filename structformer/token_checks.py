@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def check_fields(tokens: "TokenSet") -> None:
     """Raises a ValueError that names the first thing wrong with the fields."""
-    x, ptr, edge_index = tokens.x, tokens.ptr, tokens.edge_index
+    x, ptr, edge_index = tokens.x, tokens["ptr"], tokens.edge_index
     if not isinstance(x, Tensor) or x.ndim != 2 or not x.dtype.is_floating_point:
         got = f"{x.dtype} of shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"x must be a float tensor [tokens, features] (got {got})")

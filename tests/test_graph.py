@@ -16,6 +16,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from structformer.graph import TokenGraph
+from structformer.graph_convert import transpose_by_sorting
 
 mpl.use("Agg")
 
@@ -108,7 +109,10 @@ def test_repeated_edges_are_merged_and_weights_added(heads: int):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"edge_index": torch.tensor([[0, 1, 2, 17], [1, 2, 0, 1]])}, "edge 3 names token 17, but there are 5"),
+        (
+            {"edge_index": torch.tensor([[0, 1, 2, 17], [1, 2, 0, 1]])},
+            "edge 3 names token 17, but there are 5",
+        ),
         ({"edge_index": torch.tensor([[0], [-1]])}, "edge 0 names token -1, but there are 5"),
         ({"edge_index": torch.tensor([[7], [1]]), "num_sources": 7}, "names source token 7, but there are 7"),
         ({"edge_index": torch.tensor([0, 1])}, r"shape \[2, edges\] \(got \[2\]\)"),
@@ -153,6 +157,8 @@ def test_transpose(sources: int | None):
     for start, end in zip(rowptr[:-1].tolist(), rowptr[1:].tolist(), strict=True):
         assert (row[start:end].diff() > 0).all()
     assert graph.transpose is graph.transpose
+    for one, other_way in zip(graph.transpose, transpose_by_sorting(graph), strict=True):
+        assert one.equal(other_way)
 
 
 def test_copies_share_the_pattern_and_changed_patterns_do_not():
@@ -161,7 +167,9 @@ def test_copies_share_the_pattern_and_changed_patterns_do_not():
     assert other.transpose is graph.transpose
     assert graph.weight is not None
     assert (graph.weight != 0).any()
-    reduced = dataclasses.replace(graph, rowptr=torch.tensor([0, 1]), col=torch.tensor([0]), num_sources=1)
+    reduced = dataclasses.replace(
+        graph, rowptr=torch.tensor([0, 1]), col=torch.tensor([0]), num_sources=1, weight=None
+    )
     assert reduced.transpose[0].tolist() == [0, 1]
 
 
@@ -316,7 +324,9 @@ def test_homophily_counts_weight_and_leaves_self_loops_and_unknown_out():
     assert graph.homophily(np.array([1.0, 1.0, 0.0, np.nan])) == pytest.approx(3 / 8)
     with pytest.raises(ValueError, match="labels must be given"):
         graph.homophily()
-    with pytest.raises(ValueError, match=r"labels must hold 4 labels, one for each token \(got shape \[3\]\)"):
+    with pytest.raises(
+        ValueError, match=r"labels must hold 4 labels, one for each token \(got shape \[3\]\)"
+    ):
         graph.homophily([0, 1, 2])
 
 

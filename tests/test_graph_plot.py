@@ -19,8 +19,7 @@ def new_axes():
 
 
 def ring(tokens: int) -> TokenGraph:
-    graph = TokenGraph.from_networkx(nx.cycle_graph(tokens))
-    return graph
+    return TokenGraph.from_networkx(nx.cycle_graph(tokens))
 
 
 def lines(ax) -> LineCollection:

@@ -65,7 +65,9 @@ class StructFormerEstimator(BaseEstimator):
     def _plain_parameters(self) -> State:
         parameters = self.get_params(deep=False)
         for name, value in parameters.items():
-            if isinstance(value, np.random.RandomState | Sequence) and not isinstance(value, str) or callable(value):
+            if (
+                isinstance(value, np.random.RandomState | Sequence) and not isinstance(value, str)
+            ) or callable(value):
                 parameters[name] = None  # a stream of random numbers or a callback cannot be written down
             elif isinstance(value, np.generic):
                 parameters[name] = value.item()
@@ -184,7 +186,9 @@ class Scale:
         """Learn from targets [rows, outputs]."""
         mean = np.average(y, axis=0, weights=weight)
         spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
-        return cls(tuple(mean.tolist()), tuple(np.where(spread > 1e-12 * (1 + abs(mean)), spread, 1.0).tolist()))
+        return cls(
+            tuple(mean.tolist()), tuple(np.where(spread > 1e-12 * (1 + abs(mean)), spread, 1.0).tolist())
+        )
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return standardised targets."""

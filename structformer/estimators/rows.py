@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -43,7 +44,11 @@ def canonical_order(
         rank = np.empty(len(strings), dtype=np.int64)
         rank[np.argsort(strings, kind="stable")] = np.arange(len(strings))
         code[:, text] = rank[code[:, text]]
-    keys = [*cells.x.numpy().reshape(rows, -1).T, *code.T, *target.reshape(rows, -1).T]
+    keys = [
+        *cells.x.numpy().reshape(rows, -1).T,
+        *code.T,
+        *target.reshape(rows, math.prod(target.shape[1:])).T,
+    ]
     if weight is not None:
         keys.append(weight.numpy())
     return torch.from_numpy(np.lexsort(keys))
@@ -53,4 +58,8 @@ def column_weights(graph: TokenGraph, columns: int) -> Float[Tensor, "columns co
     """Return the sum over rows of the weight from each column (second axis) to each (first axis)."""
     weight = graph.mean_weight().double()
     place = (graph.row % columns) * columns + graph.col % columns
-    return torch.zeros(columns * columns, dtype=torch.float64).index_add_(0, place, weight).view(columns, columns)
+    return (
+        torch.zeros(columns * columns, dtype=torch.float64)
+        .index_add_(0, place, weight)
+        .view(columns, columns)
+    )

@@ -12,7 +12,7 @@ from structformer.inspect.colours import shorten
 from structformer.inspect.embed import json_for_page
 
 _MOST_COLUMNS = 40
-_CHARACTER = 6.1
+_CHARACTER = 6.6
 
 
 def heat_map(frame: pd.DataFrame, strongest: int = 8) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def heat_map(frame: pd.DataFrame, strongest: int = 8) -> dict[str, Any]:
     shown = [shorten(name, 26) for name in names]
     margin = round(max((_width(name) for name in shown), default=0.0)) + 12
     # Names along the top are slanted by 45°, and need that much of their length in both directions.
-    head = round(margin * 0.75)
+    head = round(margin * 0.75) + 8
     cell = 16 if len(shown) > 20 else 24
     side = len(shown) * cell
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import networkx as nx
 import numpy as np
@@ -14,6 +14,7 @@ from structformer.inspect.colours import plain, shorten
 from structformer.inspect.section import Section
 
 
+@runtime_checkable
 class LearnsGraph(Protocol):
     """An estimator that can show the graph it learned."""
 
@@ -25,7 +26,7 @@ class LearnsGraph(Protocol):
 def model_section(
     model: LearnsGraph,
     data: Any,
-    y: Sequence[Any] | None = None,
+    y: Sequence[Any] | np.ndarray | pd.Series | None = None,
     *,
     title: str,
     text: str = "",
@@ -48,7 +49,7 @@ def model_section(
     predict = getattr(model, "predict", None)
     answers: dict[str, Sequence[Any]] = {}
     if y is not None:
-        answers["label"] = y
+        answers["label"] = plain(y, len(y))
     if predict is not None:
         answers["prediction"] = predict(data)
     sets = 1 if graph.ptr is None else len(graph.ptr) - 1
@@ -60,10 +61,9 @@ def model_section(
                 f"or {sets}, one for each set (got {len(values)})"
             )
     colours = {name: values for name, values in answers.items() if len(values) == graph.num_targets}
-    source_colours: dict[str, Sequence[Any]] = {}
-    if graph.is_bipartite and graph.source_labels is not None:
-        # Sources are training tokens: what is known of them is their label, whichever colour is asked for.
-        source_colours = {name: graph.source_labels for name in colours}
+    # Sources are training tokens: what is known of them is their label, whichever colour is asked for.
+    known: Any = graph.source_labels if graph.is_bipartite else None
+    source_colours: dict[str, Any] = {} if known is None else dict.fromkeys(colours, known)
     columns = getattr(model, "column_graph", None)
     table = data if isinstance(data, pd.DataFrame) and len(data) == graph.num_targets else None
     return Section(

@@ -38,8 +38,12 @@ def graph_statistics(
     source_labels = graph.source_labels if source_labels is None else source_labels
     labelled = labels is not None and (not graph.is_bipartite or source_labels is not None)
     rows: list[dict[str, float]] = []
-    for step, current in enumerate(graph.steps):
-        weight = current.mean_weight().detach().double()
+    steps = [
+        step if step.weight is None else step.with_weight(step.weight.detach().double())
+        for step in graph.steps
+    ]
+    for step, current in enumerate(steps):
+        weight = current.mean_weight()
         total = float(weight.sum()) or 1.0
         row: dict[str, float] = {
             "edges": current.num_edges,
@@ -56,7 +60,7 @@ def graph_statistics(
             row["chance"] = chance_homophily(current, labels, source_labels)
             row["lift"] = row["homophily"] / row["chance"] if row["chance"] else np.nan
         if step:
-            row["change"] = float(current.change(graph.steps[step - 1]))
+            row["change"] = float(current.change(steps[step - 1]))
         rows.append(row)
     index = pd.RangeIndex(1, len(rows) + 1, name="step")
     return pd.DataFrame(rows, index=index).astype({"edges": int})

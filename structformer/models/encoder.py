@@ -105,7 +105,7 @@ class SOESBlock(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "tokens width"],
-        ptr: Int[Tensor, "sets+1"],
+        ptr: Int[Tensor, "pointers"],
         given: TokenGraph | None,
         topology: TokenGraph | None,
         edges: EdgeFeatures | None,
@@ -174,13 +174,13 @@ class SOESEncoder(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "tokens width"],
-        ptr: Int[Tensor, "sets+1"] | None = None,
+        ptr: Int[Tensor, "pointers"] | None = None,
         *,
         edge_index: Int[Tensor, "2 edges"] | None = None,
         edge_attr: Float[Tensor, "edges features"] | None = None,
         causal: bool = False,
     ) -> Encoded:
-        """Return final states, the graph of every step.
+        """Return the final states and the graph of every step.
 
         Args:
             h: Embedded tokens.
@@ -190,19 +190,23 @@ class SOESEncoder(nn.Module):
             causal: Let a token listen only to itself and to earlier tokens of its set.
 
         Raises:
-            ValueError: ``h`` has another width than the encoder, or edge attributes are missing or unwanted.
+            ValueError: ``h`` has another width than the encoder, edge attributes are missing or unwanted,
+                or an edge joins two sets.
         """
         config = self.config
         if h.shape[-1] != config.width:
             raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
-        if config.edge_features and edge_index is not None and edge_attr is None:
-            raise ValueError(f"edge_attr is missing: the encoder expects {config.edge_features} edge features")
+        found = 0 if edge_attr is None else edge_attr.shape[1]
+        if edge_index is not None and found != config.edge_features:
+            raise ValueError(
+                f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
+            )
         if ptr is None:
             ptr = torch.tensor([0, len(h)], device=h.device)
         given, edges = None, None
         if edge_index is not None:
-            given = TokenGraph.from_edge_index(edge_index, len(h))
-            if config.edge_features and edge_attr is not None:
+            given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr)
+            if edge_attr is not None:
                 edges = EdgeFeatures(edge_index, edge_attr, len(h))
         # Where every token may listen to its whole set, the search has but one answer.
         complete = config.learn and not causal and self._largest(ptr) <= config.neighbors
@@ -216,6 +220,5 @@ class SOESEncoder(nn.Module):
         return Encoded(self.norm(h), graphs)
 
     @staticmethod
-    def _largest(ptr: Int[Tensor, "sets+1"]) -> int:
+    def _largest(ptr: Int[Tensor, "pointers"]) -> int:
         return int((ptr[1:] - ptr[:-1]).max()) if len(ptr) > 1 else 0
-

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from dataclasses import dataclass
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.encoder import Encoded, SOESBlock, SOESEncoder, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, encode
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.ops import edge_sum
@@ -17,9 +18,18 @@ from structformer.tokens import TokenSet
 
 @dataclass
 class NodeOutput:
-    """What a node model returns: one row of outputs a token, and the encoded tokens."""
+    """What a node model returns.
 
-    outputs: Float[Tensor, "tokens outputs"]
+    Attributes:
+        outputs: Class scores.
+        read: Their part that the encoder reads.
+        spread: The class distribution that known labels bring; uniform where none arrives.
+        encoded: The encoded tokens.
+    """
+
+    outputs: Float[Tensor, "tokens classes"]
+    read: Float[Tensor, "tokens classes"]
+    spread: Float[Tensor, "tokens classes"]
     encoded: Encoded
 
 
@@ -39,6 +49,7 @@ class NodeModel(nn.Module):
         config: The encoder.
         spread: α, how far labels travel.
         rounds: Times that labels are passed on.
+        given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
     """
 
     def __init__(
@@ -48,6 +59,7 @@ class NodeModel(nn.Module):
         config: SOESEncoderConfig,
         spread: float = 0.9,
         rounds: int = 20,
+        given_bonus: float = 6.0,
     ) -> None:
         super().__init__()
         self.embedding = FeatureEmbedding(
@@ -60,22 +72,28 @@ class NodeModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_trust = nn.Parameter(torch.zeros(()))
+        for block in self.encoder.blocks:
+            assert isinstance(block, SOESBlock)
+            # Labels spread along the data's own edges; learned ones, about which little is known yet, must not
+            # outweigh them. Training may change that.
+            nn.init.constant_(block.structure.given_bonus, given_bonus)
+            nn.init.constant_(block.structure.log_sharpness, 0.0)
         self.spread, self.rounds = spread, rounds
 
     def forward(self, tokens: TokenSet, labels: Float[Tensor, "tokens classes"] | None = None) -> NodeOutput:
         """Return class scores of each token; ``labels`` is one-hot where known, zero rows elsewhere."""
         encoded = encode(self.embedding, self.encoder, tokens)
-        logits = self.head(self.dropout(encoded.tokens))
-        if labels is not None:
-            known = propagate(encoded.graphs[-1], labels, self.spread, self.rounds)
-            logits = logits + self.log_trust.exp() * (known + 1e-3).log()
-        return NodeOutput(logits, encoded)
+        read = self.head(self.dropout(encoded.tokens))
+        if labels is None:
+            labels = torch.zeros_like(read)
+        spread = propagate(encoded.graphs[-1], labels, self.spread, self.rounds)
+        return NodeOutput(read + self.log_trust.exp() * (spread + 1e-3).log(), read, spread, encoded)
 
 
 def propagate(
     graph: TokenGraph, labels: Float[Tensor, "tokens classes"], spread: float, rounds: int
 ) -> Float[Tensor, "tokens classes"]:
-    """Return each token's class distribution after labels spread along the graph; uniform where none arrives."""
+    """Return each token's class distribution after labels spread; uniform where none arrives."""
     assert graph.weight is not None
     weight, state = graph.weight[:, None], labels
     for _ in range(rounds):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -64,5 +63,5 @@ def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) 
     h = embedding(tokens.x, tokens.get("token_type"))
     edge_index, edge_attr = tokens.get("edge_index"), tokens.get("edge_attr")
     if encoder.config.edge_features and edge_index is not None and edge_attr is None:
-        edge_attr = torch.zeros(edge_index.shape[1], encoder.config.edge_features, dtype=h.dtype)
+        edge_attr = h.new_zeros(edge_index.shape[1], encoder.config.edge_features)
     return encoder(h, tokens.ptr, edge_index=edge_index, edge_attr=edge_attr)

@@ -32,6 +32,7 @@ class TableModelConfig:
         cell_neighbors: Cells that a cell may listen to.
         row_neighbors: Training rows that a row may listen to.
         dropout: Probability of dropping a feature or an attention weight.
+        cell_dropout: Probability of hiding a whole cell in training.
     """
 
     width: int = 64
@@ -41,6 +42,7 @@ class TableModelConfig:
     cell_neighbors: int = 8
     row_neighbors: int = 32
     dropout: float = 0.1
+    cell_dropout: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,22 @@ class TableOutput:
 
 
 class RowBlock(nn.Module):
-    """Rows listen to the rows most like them, whose messages carry their targets (cf. TabR, arXiv 2307.14338)."""
+    """Rows listen to the rows most like them, whose messages carry their targets (cf. TabR, arXiv 2307.14338).
+
+    With no label features there are no targets to carry, and messages are the rows' states alone.
+    """
 
     def __init__(self, config: TableModelConfig, label_features: int) -> None:
         super().__init__()
         width = config.width
         self.norm = nn.LayerNorm(width)
         self.structure = SOES(
-            SOESConfig(width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), sharpness=8.0)
+            SOESConfig(
+                width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), sharpness=8.0
+            )
         )
         self.attention = ASAM(ASAMConfig(width=width, heads=config.heads, dropout=config.dropout))
-        self.label = nn.Linear(label_features, width)
+        self.label = nn.Linear(label_features, width) if label_features else None
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = FeedForward(width, 2.0, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
@@ -97,7 +104,7 @@ class RowBlock(nn.Module):
         else:
             said = self.norm(source)
             graph = self.structure(x, source=said)
-        message = said + self.label(labels)
+        message = said if self.label is None else said + self.label(labels)
         h = h + self.dropout(self.attention(x, graph, source=said, message=message))
         h = h + self.dropout(self.feedforward(self.norm_feedforward(h)))
         return h, graph
@@ -168,6 +175,9 @@ class TableModel(nn.Module):
 
     def read(self, cells: TokenSet) -> tuple[Encoded, Float[Tensor, "rows width"]]:
         """Return the encoded cells and one vector a row."""
-        encoded = self.cells(self.embedding(cells.x, cells.code, cells.get("text")), cells.ptr)
+        h = self.embedding(cells.x, cells.code, cells.get("text"))
+        if self.training and self.config.cell_dropout:
+            h = h * (torch.rand(len(h), 1, device=h.device) >= self.config.cell_dropout)
+        encoded = self.cells(h, cells.ptr)
         by_column = self.by_column(self.dropout(encoded.tokens.view(cells.num_sets, -1)))
         return encoded, by_column + self.pooling(encoded.tokens, cells.ptr)

@@ -8,11 +8,11 @@ from structformer.nn.soes import SOES, SOESConfig
 
 __all__ = [
     "ASAM",
+    "SOES",
     "ASAMConfig",
     "CellEmbedding",
     "FeatureEmbedding",
     "FeedForward",
-    "SOES",
     "SOESConfig",
     "SetPooling",
 ]

@@ -72,16 +72,24 @@ class ASAM(nn.Module):
 
         Args:
             h: States of the tokens that listen.
-            graph: The edges, with weights Â.
+            graph: The edges, with weights Â, for all heads or one a head.
             source: States by which the tokens listened to are recognised (keys); None is ``h``.
             message: States that they say (values); None is ``source``.
             edge_features: One row an edge of ``graph``, zero where the data has no such edge.
+
+        Raises:
+            ValueError: ``edge_features`` are not as wide as the configuration says, or as in
+                :func:`structformer.ops.sparse_attention`.
         """
+        if edge_features is not None and edge_features.shape[1] != self.config.edge_features:
+            raise ValueError(
+                f"edge_features must have {self.config.edge_features} features (got {edge_features.shape[1]})"
+            )
         source = h if source is None else source
         message = source if message is None else message
         bias = None
         if graph.weight is not None:
-            bias = (graph.weight + self.EPSILON).log()[:, None] * self.structure_gate
+            bias = (graph.weight + self.EPSILON).log().view(graph.num_edges, -1) * self.structure_gate
         if edge_features is not None:
             edge_bias = self.edge_score(edge_features)
             bias = edge_bias if bias is None else bias + edge_bias

@@ -44,7 +44,14 @@ class CellEmbedding(nn.Module):
 
     HIDDEN = 0.02
 
-    def __init__(self, columns: Sequence[Column], width: int, bins: int = 16, text_features: int = 256) -> None:
+    _numeric: Tensor
+    _categorical: Tensor
+    _text: Tensor
+    _offsets: Tensor
+
+    def __init__(
+        self, columns: Sequence[Column], width: int, bins: int = 16, text_features: int = 256
+    ) -> None:
         super().__init__()
         self.num_columns = len(columns)
         kinds: dict[str, list[int]] = {"numeric": [], "categorical": [], "text": []}
@@ -53,7 +60,8 @@ class CellEmbedding(nn.Module):
         for kind, places in kinds.items():
             self.register_buffer(f"_{kind}", torch.tensor(places, dtype=torch.long), persistent=False)
         self.identity = nn.Parameter(torch.randn(self.num_columns, width) / math.sqrt(width))
-        self.missing = nn.Parameter(torch.randn(self.num_columns, width) / math.sqrt(width))
+        # At zero, a column that missed no cell in training reads a missing one as neither high nor low.
+        self.missing = nn.Parameter(torch.zeros(self.num_columns, width))
         edges = [columns[i].quantile_bins(bins).tolist() for i in kinds["numeric"]]
         self.numeric = piecewise_linear(edges, width) if edges else None
         sizes = [columns[i].cardinality for i in kinds["categorical"]]
@@ -104,6 +112,8 @@ class FeatureEmbedding(nn.Module):
         dropout: Probability of dropping a raw feature.
     """
 
+    _sloped: Tensor
+
     def __init__(
         self,
         num_features: int,
@@ -113,6 +123,8 @@ class FeatureEmbedding(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if bins is not None and len(bins) != num_features:
+            raise ValueError(f"bins must be given for each of {num_features} features (got {len(bins)})")
         self.linear = nn.Linear(num_features, width)
         self.dropout = nn.Dropout(dropout)
         self.token_type = nn.Embedding(token_types, width) if token_types > 1 else None
@@ -122,7 +134,9 @@ class FeatureEmbedding(nn.Module):
         if bins is not None and sloped:
             each = max(8, width // 4)
             self.numeric = piecewise_linear([bins[i] for i in sloped], each)
-            self.mix = nn.Sequential(nn.Linear(len(sloped) * each, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            self.mix = nn.Sequential(
+                nn.Linear(len(sloped) * each, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+            )
 
     def forward(
         self, x: Float[Tensor, "tokens features"], token_type: Int[Tensor, " tokens"] | None = None

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from structformer.ops import segment_softmax, segment_sum
+from structformer.ops import segment_max, segment_softmax, segment_sum
 
 
 class SetPooling(nn.Module):
@@ -38,8 +38,8 @@ class SetPooling(nn.Module):
         self.output = nn.Linear(width * (seeds + 2), width)
 
     def forward(
-        self, h: Float[Tensor, "tokens width"], ptr: Int[Tensor, "sets+1"]
-    ) -> Float[Tensor, "sets width"]:
+        self, h: Float[Tensor, "tokens width"], ptr: Int[Tensor, "pointers"]
+    ) -> Float[Tensor, "pointers-1 width"]:
         """Return one vector a set."""
         key = self.key(h).unflatten(-1, (self.heads, -1))
         value = self.value(h)
@@ -49,11 +49,4 @@ class SetPooling(nn.Module):
         pooled = segment_sum((weights[..., None] * by_head[:, :, None]).flatten(1), ptr)
         size = (ptr[1:] - ptr[:-1]).clamp(min=1)[:, None].to(value.dtype)
         mean = segment_sum(value, ptr) / size
-        return self.output(torch.cat([pooled, mean, segment_largest(value, ptr)], dim=-1))
-
-
-def segment_largest(
-    x: Float[Tensor, "tokens width"], ptr: Int[Tensor, "sets+1"]
-) -> Float[Tensor, "sets width"]:
-    """Return the largest value of each feature in each set; zeros for an empty set."""
-    return torch.segment_reduce(x, "max", offsets=ptr, axis=0).nan_to_num(neginf=0.0)
+        return self.output(torch.cat([pooled, mean, segment_max(value, ptr)], dim=-1))

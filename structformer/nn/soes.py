@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -71,10 +71,10 @@ class SOES(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "tokens width"],
-        ptr: Int[Tensor, "sets+1"] | None = None,
+        ptr: Int[Tensor, "pointers"] | None = None,
         *,
         source: Float[Tensor, "sources width"] | None = None,
-        source_ptr: Int[Tensor, "sets+1"] | None = None,
+        source_ptr: Int[Tensor, "pointers"] | None = None,
         given: TokenGraph | None = None,
         topology: TokenGraph | None = None,
         exclude_self: bool = False,
@@ -90,7 +90,11 @@ class SOES(nn.Module):
             given: The data's own edges, always kept.
             topology: Edges to weigh, with nothing searched (a graph known from an earlier step).
             exclude_self: Leave out the token itself (rows that carry their labels must not see their own).
+                A ``source`` then holds other states of the same tokens.
             causal: Let a token listen only to itself and to earlier tokens of its set.
+
+        Raises:
+            ValueError: As in :func:`structformer.ops.neighbors`.
         """
         u = F.normalize(self.query(h), dim=-1)
         w = F.normalize(self.key(h if source is None else source), dim=-1)
@@ -103,7 +107,7 @@ class SOES(nn.Module):
                 ptr,
                 key_ptr=source_ptr,
                 include_self=source is None and not exclude_self,
-                exclude_self=source is None and exclude_self,
+                exclude_self=exclude_self,
                 causal=causal,
                 given=given,
             )
@@ -113,4 +117,5 @@ class SOES(nn.Module):
         return graph.with_weight(normalize_rows(scores, graph.rowptr, self.config.normalizer))
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{key}={value}" for key, value in vars(replace(self.config)).items())
+        """Show the configuration where the module is printed."""
+        return ", ".join(f"{key}={value}" for key, value in vars(self.config).items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from jaxtyping import Float
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
 from structformer.ops.entmax import Normalizer, normalize_rows
-from structformer.ops.pattern import Path, Pattern, choose_path, dot_kernel, sum_kernel
+from structformer.ops.pattern import Pattern, choose_path, dot_kernel, sum_kernel
 
 
 def edge_dot(
     query: Float[Tensor, "targets heads channels"],
     key: Float[Tensor, "sources heads channels"],
     graph: TokenGraph,
-    path: Path | None = None,
+    path: str | None = None,
 ) -> Float[Tensor, "edges heads"]:
     """Return ⟨query_i, key_j⟩ for every edge j → i and head.
 
@@ -40,15 +40,16 @@ def edge_dot(
             "query and key must agree in heads and channels "
             f"(got {list(query.shape[1:])} and {list(key.shape[1:])})"
         )
+    dtype, query, key = _same_precision(query, key)
     path = choose_path(path, query, key)
-    return _Dot.apply(query, key, Pattern.of(graph), path).t()
+    return _Dot.apply(query, key, Pattern.of(graph), path).t().to(dtype)
 
 
 def edge_sum(
     weights: Float[Tensor, "edges heads"],
     value: Float[Tensor, "sources heads channels"],
     graph: TokenGraph,
-    path: Path | None = None,
+    path: str | None = None,
 ) -> Float[Tensor, "targets heads channels"]:
     """Return Σ_j weights_ij · value_j over the edges j → i of every target; zeros without edges.
 
@@ -66,8 +67,40 @@ def edge_sum(
         raise ValueError(
             f"weights must be [edges, heads], {[graph.num_edges, value.shape[1]]} (got {list(weights.shape)})"
         )
+    dtype, weights, value = _same_precision(weights, value)
     path = choose_path(path, weights, value)
-    return _Sum.apply(weights.t(), value, Pattern.of(graph), path)
+    return _Sum.apply(weights.t(), value, Pattern.of(graph), path).to(dtype)
+
+
+@overload
+def sparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None = None,
+    normalizer: Normalizer = "softmax",
+    scale: float | None = None,
+    dropout: float = 0.0,
+    return_weights: Literal[False] = False,
+    path: str | None = None,
+) -> Tensor: ...
+
+
+@overload
+def sparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None = None,
+    normalizer: Normalizer = "softmax",
+    scale: float | None = None,
+    dropout: float = 0.0,
+    *,
+    return_weights: Literal[True],
+    path: str | None = None,
+) -> tuple[Tensor, Tensor]: ...
 
 
 def sparse_attention(
@@ -75,13 +108,13 @@ def sparse_attention(
     key: Float[Tensor, "sources heads channels"],
     value: Float[Tensor, "sources heads values"],
     graph: TokenGraph,
-    bias: Float[Tensor, "edges *heads"] | None = None,
+    bias: Tensor | None = None,
     normalizer: Normalizer = "softmax",
     scale: float | None = None,
     dropout: float = 0.0,
     return_weights: bool = False,
-    path: Path | None = None,
-) -> Any:
+    path: str | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Attend along the edges of a graph.
 
     a_ij = ρ_{j in row i}(scale · ⟨q_i, k_j⟩ + bias_ij) and out_i = Σ_j a_ij v_j, in memory O(edges · heads).
@@ -137,11 +170,18 @@ def _check(name: str, x: Tensor, tokens: int) -> None:
         )
 
 
+def _same_precision(a: Tensor, b: Tensor) -> tuple[torch.dtype, Tensor, Tensor]:
+    """The type of the result, and both factors in the type to compute in: at least float32."""
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    work = torch.promote_types(dtype, torch.float32)
+    return dtype, a.to(work), b.to(work)
+
+
 # Edge tensors are [heads, edges] inside. Each function is linear in both arguments, and the
 # derivatives of each are the two functions again, on the pattern or its transpose.
 class _Dot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, pattern: Pattern, path: Path) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, pattern: Pattern, path: str) -> Tensor:
         ctx.pattern, ctx.path = pattern, path
         ctx.save_for_backward(query, key)
         return dot_kernel(query, key, pattern, path)
@@ -161,7 +201,7 @@ class _Dot(torch.autograd.Function):
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, value: Tensor, pattern: Pattern, path: Path) -> Tensor:
+    def forward(ctx: Any, weights: Tensor, value: Tensor, pattern: Pattern, path: str) -> Tensor:
         ctx.pattern, ctx.path = pattern, path
         ctx.save_for_backward(weights, value)
         return sum_kernel(weights, value, pattern, path)

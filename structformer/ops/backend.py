@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
 
 try:
     import torch_scatter
 except ImportError:  # an optional dependency that must be compiled
     torch_scatter = None
 
-Backend = Literal["scatter", "torch"]
-
-_forced: ContextVar[Backend | None] = ContextVar("forced_segment_backend", default=None)
+_forced: ContextVar[str | None] = ContextVar("forced_segment_backend", default=None)
 _warned = False
 
 
-def backend() -> Backend:
+def backend() -> str:
     """Return the backend of the segment reductions: "scatter" (torch-scatter) or "torch"."""
     forced = _forced.get()
     if forced is not None:
@@ -28,7 +25,7 @@ def backend() -> Backend:
 
 
 @contextmanager
-def force_backend(name: Backend) -> Iterator[None]:
+def force_backend(name: str) -> Generator[None]:
     """Use the named backend inside the `with` block, in this thread only.
 
     Gradients of what was computed inside follow the backend in force when they are computed.

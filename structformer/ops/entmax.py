@@ -12,14 +12,14 @@ from torch.autograd.function import once_differentiable
 from structformer.ops.rows import Rows
 from structformer.ops.segment import check_rowptr
 
+# How scores become weights: "softmax", "sparsemax", "entmax15", or the α of α-entmax.
 Normalizer = str | float | Tensor
-"""How scores become weights: "softmax", "sparsemax", "entmax15", or α ≥ 1 (a tensor learns α > 1)."""
 
 _ALPHA = {"softmax": 1.0, "sparsemax": 2.0, "entmax15": 1.5}
 
 
 def normalize_rows(
-    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "rows+1"], normalizer: Normalizer = "softmax"
+    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "pointers"], normalizer: Normalizer = "softmax"
 ) -> Float[Tensor, "edges *heads"]:
     """Normalise the scores of each row by the named rule.
 
@@ -34,13 +34,13 @@ def normalize_rows(
     if isinstance(normalizer, str):
         if normalizer not in _ALPHA:
             known = ", ".join(f'"{name}"' for name in _ALPHA)
-            raise ValueError(f"normalizer must be {known}, or an α of at least 1 (got {normalizer!r})")
+            raise ValueError(f"normalizer must be {known}, or the alpha of entmax (got {normalizer!r})")
         normalizer = _ALPHA[normalizer]
     return segment_entmax(scores, rowptr, normalizer)
 
 
 def segment_softmax(
-    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "rows+1"]
+    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "pointers"]
 ) -> Float[Tensor, "edges *heads"]:
     """Softmax over each row: p_e = exp(s_e) / Σ_{e' in the row} exp(s_e').
 
@@ -54,11 +54,12 @@ def segment_softmax(
     if scores.numel() == 0:
         return scores.clone()
     rows = Rows.of(rowptr, scores.shape[0])
-    return rows.leave(_Softmax.apply(rows.enter(scores), rows), scores.ndim)
+    weights = _Softmax.apply(rows.enter(_full(scores)), rows)
+    return rows.leave(weights, scores.ndim).to(scores.dtype)
 
 
 def segment_sparsemax(
-    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "rows+1"]
+    scores: Float[Tensor, "edges *heads"], rowptr: Int[Tensor, "pointers"]
 ) -> Float[Tensor, "edges *heads"]:
     """Sparsemax over each row (Martins and Astudillo 2016, arXiv 1602.02068, eq. 2): 2-entmax.
 
@@ -70,7 +71,7 @@ def segment_sparsemax(
 
 def segment_entmax(
     scores: Float[Tensor, "edges *heads"],
-    rowptr: Int[Tensor, "rows+1"],
+    rowptr: Int[Tensor, "pointers"],
     alpha: float | Float[Tensor, "..."] = 1.5,
 ) -> Float[Tensor, "edges *heads"]:
     """α-entmax over each row (Peters et al. 2019, arXiv 1905.05702, eq. 10).
@@ -95,7 +96,6 @@ def segment_entmax(
             raise ValueError(f"alpha must hold 1 value, or one a head, {heads} (got {alpha.numel()})")
         if not bool((alpha > 1).all()) or not bool(alpha.isfinite().all()):
             raise ValueError(f"a tensor alpha must be greater than 1 and finite (got {alpha.tolist()})")
-        alpha = alpha.to(scores)
     elif alpha == 1:
         return segment_softmax(scores, rowptr)
     elif not 1 < alpha < float("inf"):
@@ -103,8 +103,9 @@ def segment_entmax(
     if scores.numel() == 0:
         return scores.clone()
     rows = Rows.of(rowptr, scores.shape[0])
-    weights = _Entmax.apply(rows.enter(scores), torch.as_tensor(alpha).to(scores), rows)
-    return rows.leave(weights, scores.ndim)
+    x = rows.enter(_full(scores))
+    weights = _Entmax.apply(x, torch.as_tensor(alpha, dtype=x.dtype, device=x.device), rows)
+    return rows.leave(weights, scores.ndim).to(scores.dtype)
 
 
 def _check(scores: Tensor, rowptr: Tensor) -> None:
@@ -114,6 +115,11 @@ def _check(scores: Tensor, rowptr: Tensor) -> None:
             f"(got {scores.dtype} of shape {list(scores.shape)})"
         )
     check_rowptr(scores, rowptr)
+
+
+def _full(scores: Tensor) -> Tensor:
+    # Half precision is for storage: sums of its rounded exponentials drift.
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def _below_largest(x: Tensor, rows: Rows) -> Tensor:
@@ -134,7 +140,9 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, None]:
         (p,) = ctx.saved_tensors
         weighted = p * grads[0]
         return weighted.addcmul_(p, ctx.rows.spread(ctx.rows.sum(weighted)), value=-1), None
@@ -156,7 +164,9 @@ class _Entmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, Tensor | None, None]:
         p, alpha = ctx.saved_tensors
         rows: Rows = ctx.rows
         grad = grads[0]
@@ -193,7 +203,7 @@ def _tau_newton(z: Tensor, exponent: Tensor, rows: Rows) -> Tensor:
     rise to the solution without passing it; for m = 1 they end at it after finitely many.
     """
     m = rows.per_head(exponent)
-    tau = torch.full_like(rows.sum(z.isfinite().to(z.dtype)), -1.0)
+    tau = rows.filled(z, -1.0)
     resolution = 4 * torch.finfo(z.dtype).eps
     for _ in range(64):
         x = (z - rows.spread(tau)).clamp_(min=0)
@@ -211,7 +221,7 @@ def _tau_newton(z: Tensor, exponent: Tensor, rows: Rows) -> Tensor:
 
 def _tau_bisection(z: Tensor, exponent: Tensor, rows: Rows) -> Tensor:
     """Solve Σ (z − τ)₊ᵐ = 1 for every row by halving [−1, 0]; for m < 1 the sum is not convex in τ."""
-    low = torch.full_like(rows.sum(z.isfinite().to(z.dtype)), -1.0)
+    low = rows.filled(z, -1.0)
     width = 1.0
     for _ in range(1 - round(torch.log2(torch.tensor(torch.finfo(z.dtype).eps)).item())):
         width /= 2

@@ -9,15 +9,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
-
-Path = Literal["csr", "gather"]
 
 # Numbers of one gathered block, so that "gather" too holds O(1) of the edges' vectors at once.
 BLOCK = 1 << 24
@@ -35,7 +32,7 @@ class Pattern:
         flipped: Whether this is the view from the sources.
     """
 
-    rowptr: Int[Tensor, "targets+1"]
+    rowptr: Int[Tensor, "pointers"]
     col: Int[Tensor, "edges"]
     num_cols: int
     graph: TokenGraph
@@ -82,7 +79,7 @@ def csr_available() -> bool:
     return True
 
 
-def choose_path(path: Path | None, *tensors: Tensor) -> Path:
+def choose_path(path: str | None, *tensors: Tensor) -> str:
     """Return the path to take, checking a path that is asked for.
 
     Raises:
@@ -100,8 +97,7 @@ def choose_path(path: Path | None, *tensors: Tensor) -> Path:
     if path == "csr":
         got = ", ".join(f"{x.dtype} on {x.device}" for x in tensors)
         raise ValueError(
-            f'path "csr" needs float32 or float64 on the CPU and a build of torch with MKL (got {got}); '
-            'take "gather"'
+            f'path "csr" needs floats on the CPU and a build of torch with MKL (got {got}); take "gather"'
         )
     return "gather"
 
@@ -110,7 +106,7 @@ def dot_kernel(
     query: Float[Tensor, "targets heads channels"],
     key: Float[Tensor, "sources heads channels"],
     pattern: Pattern,
-    path: Path,
+    path: str,
 ) -> Float[Tensor, "heads edges"]:
     """Return ⟨query_i, key_j⟩ of every edge, outside autograd."""
     heads, edges = query.shape[1], pattern.col.numel()
@@ -135,7 +131,7 @@ def sum_kernel(
     weights: Float[Tensor, "heads edges"],
     value: Float[Tensor, "sources heads channels"],
     pattern: Pattern,
-    path: Path,
+    path: str,
 ) -> Float[Tensor, "targets heads channels"]:
     """Return Σ_j weights_ij · value_j of every target, outside autograd."""
     heads, channels = value.shape[1:]

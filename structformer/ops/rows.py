@@ -49,6 +49,11 @@ class Rows:
         x = x if self.degree is None else x.flatten(1)
         return x[0] if ndim == 1 else x.t()
 
+    def filled(self, x: Tensor, value: float) -> Tensor:
+        """One value for every row, in the shape of `sum` and `max`."""
+        num_rows = self.rowptr.numel() - 1
+        return x.new_full((x.shape[0], num_rows) if self.degree is None else (x.shape[0], num_rows, 1), value)
+
     def sum(self, x: Tensor) -> Tensor:
         """Sum each row; the result goes through `spread` to meet entries again."""
         return reduce_rows(x, self.rowptr, "sum", dim=1) if self.degree is None else x.sum(-1, keepdim=True)

@@ -50,8 +50,8 @@ class Search:
 
     query: Float[Tensor, "targets affinity"]
     key: Float[Tensor, "sources affinity"]
-    ptr: Int[Tensor, "sets+1"]
-    key_ptr: Int[Tensor, "sets+1"]
+    ptr: Int[Tensor, "pointers"]
+    key_ptr: Int[Tensor, "pointers"]
     k: int
     causal: bool
     skip_self: bool
@@ -62,8 +62,10 @@ class Search:
         rows, cols = self.ptr.diff()[sets], self.key_ptr.diff()[sets]
         sizes = torch.stack([rows, cols], dim=1)[rows > 0]
         sets = sets[rows > 0]
-        buckets, member = (sizes.double().log() / torch.tensor(_BUCKET_RATIO).double().log()).floor().unique(
-            dim=0, return_inverse=True
+        buckets, member = (
+            (sizes.double().log() / torch.tensor(_BUCKET_RATIO).double().log())
+            .floor()
+            .unique(dim=0, return_inverse=True)
         )
         found: list[Found] = []
         for bucket in range(buckets.shape[0]):
@@ -75,7 +77,7 @@ class Search:
         return found
 
     def _block(self, sets: Tensor, part: range, num_cols: int) -> Found:
-        """Search rows `part` of every given set among all its sources, of which there are at most `num_cols`."""
+        """Search rows `part` of every given set among its sources, at most `num_cols`."""
         start, end = self.ptr[sets, None], self.ptr[sets + 1, None]
         first, last = self.key_ptr[sets, None], self.key_ptr[sets + 1, None]
         row = start + torch.arange(part.start, part.stop, device=start.device)

@@ -1,6 +1,7 @@
 """Reductions over the rows of a CSR matrix: sum, largest, and their inverse, gather.
 
-Row i owns the entries rowptr[i]:rowptr[i + 1]. Rows may be empty.
+Row i owns the entries rowptr[i]:rowptr[i + 1], so `rowptr` has one pointer more than there are rows.
+Rows may be empty.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from structformer.ops.backend import torch_scatter, uses_scatter
 
 
 def segment_sum(
-    src: Float[Tensor, "edges *features"], rowptr: Int[Tensor, "rows+1"]
-) -> Float[Tensor, "rows *features"]:
+    src: Float[Tensor, "edges *features"], rowptr: Int[Tensor, "pointers"]
+) -> Float[Tensor, "pointers-1 *features"]:
     """Return Σ of each row's entries; zeros for an empty row.
 
     Raises:
@@ -27,8 +28,8 @@ def segment_sum(
 
 
 def segment_max(
-    src: Float[Tensor, "edges *features"], rowptr: Int[Tensor, "rows+1"]
-) -> Float[Tensor, "rows *features"]:
+    src: Float[Tensor, "edges *features"], rowptr: Int[Tensor, "pointers"]
+) -> Float[Tensor, "pointers-1 *features"]:
     """Return the largest of each row's entries; zeros for an empty row.
 
     Entries that share the largest value share its gradient equally.
@@ -41,7 +42,7 @@ def segment_max(
 
 
 def gather(
-    src: Float[Tensor, "rows *features"], rowptr: Int[Tensor, "rows+1"]
+    src: Float[Tensor, "rows *features"], rowptr: Int[Tensor, "pointers"]
 ) -> Float[Tensor, "edges *features"]:
     """Return every row's value once for each of its entries: out[e] = src[row of e].
 
@@ -62,12 +63,10 @@ def check_rowptr(src: Tensor, rowptr: Tensor) -> None:
         raise ValueError(f"rowptr must be [rows + 1], at least [0] (got shape {list(rowptr.shape)})")
     # Reading a value off a GPU would stall it, so only the CPU looks.
     if rowptr.device.type == "cpu" and int(rowptr[-1]) != src.shape[0]:
-        raise ValueError(
-            f"rowptr must end at the number of entries, {src.shape[0]} (got {int(rowptr[-1])})"
-        )
+        raise ValueError(f"rowptr must end at the number of entries, {src.shape[0]} (got {int(rowptr[-1])})")
 
 
-def row_index(rowptr: Int[Tensor, "rows+1"], num_edges: int) -> Int[Tensor, "edges"]:
+def row_index(rowptr: Int[Tensor, "pointers"], num_edges: int) -> Int[Tensor, "edges"]:
     """Return the row of each entry."""
     rows = torch.arange(rowptr.numel() - 1, device=rowptr.device)
     return torch.repeat_interleave(rows, rowptr.diff(), output_size=num_edges)

@@ -52,7 +52,7 @@ def read_table(path: str | Path, delimiter: str = ",") -> pd.DataFrame:
     _check_delimiter(path, header, first, delimiter)
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise ValueError(f"{path} has more than one column named {_some(twice)}: rename all but one")
+        raise ValueError(f"{path} has more than one column named {some_of(twice)}: rename all but one")
     # pandas would take the surplus fields of every row for an index.
     if len(first) > len(header):
         raise ValueError(f"{path} names {len(header)} columns, but its first row has {len(first)} fields")
@@ -61,22 +61,6 @@ def read_table(path: str | Path, delimiter: str = ",") -> pd.DataFrame:
     except (ValueError, UnicodeError) as error:
         raise ValueError(f"{path} is not a readable csv file: {error_line(error)}") from error
     return _with_dates(frame)
-
-
-def split_target(
-    frame: pd.DataFrame, target: str, source: str = "the table"
-) -> tuple[pd.DataFrame, pd.Series]:
-    """Split a table into its features and the column to be predicted.
-
-    Raises:
-        ValueError: There is no such column (the message lists those there are), or there is no other.
-    """
-    if target not in frame.columns:
-        names = _some(list(frame.columns), 40)
-        raise ValueError(f"{source} has no column {target!r}; its columns are {names}")
-    if frame.shape[1] == 1:
-        raise ValueError(f"{source} has no column besides the target {target!r}")
-    return frame.drop(columns=target), pd.Series(frame[target])
 
 
 def check_output(path: str | Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> Path:
@@ -200,6 +184,7 @@ def error_line(error: BaseException) -> str:
     return words[:200] or type(error).__name__
 
 
-def _some(names: Sequence[object], most: int = 10) -> str:
+def some_of(names: Sequence[object], most: int = 10) -> str:
+    """The first names, quoted, and how many more there are."""
     shown = ", ".join(repr(str(name)) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -2,74 +2,106 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 FORMAT = 1
+DESCRIPTION = "structformer.json"
+WEIGHTS = "weights-*.safetensors"
 
 
-def save_checkpoint(folder: str | os.PathLike[str], state: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+def save_checkpoint(
+    folder: str | os.PathLike[str], state: dict[str, Any], tensors: dict[str, Tensor]
+) -> Path:
     """Write ``state`` (JSON) and ``tensors`` (safetensors) to ``folder``, whole or not at all.
 
-    Everything is written to a new folder beside it, which then takes its name; an older checkpoint of that
-    name stays until the new one is complete.
+    The weights' file is named after its content, and the description names it. It is the renaming of the
+    finished description that turns the folder from the old checkpoint into the new one; whatever stops
+    the saving before that leaves the old one as it was. Other files in the folder are left alone.
 
     Raises:
-        FileExistsError: ``folder`` is there and is not a checkpoint, so it is not replaced.
+        FileExistsError: ``folder`` is there and is not a checkpoint, so nothing is written to it.
+        ValueError: ``state`` holds a number that is not finite.
+        TypeError: ``state`` holds something that JSON cannot.
     """
     folder = Path(folder)
-    if folder.exists() and not (folder / "structformer.json").is_file() and (
-        not folder.is_dir() or any(folder.iterdir())
-    ):
+    if not _is_ours(folder):
         raise FileExistsError(f"{folder} exists and is not a structformer model: choose another name")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        save_file({k: v.detach().contiguous().cpu().clone() for k, v in tensors.items()}, fresh / "weights.safetensors")
-        text = json.dumps({"format": FORMAT, **state}, indent=1, allow_nan=False, ensure_ascii=False)
-        (fresh / "structformer.json").write_text(text, encoding="utf-8")
-        fresh.chmod(0o755)
-        if folder.exists():
-            old = fresh.with_name(fresh.name + ".old")
-            folder.rename(old)
-            fresh.rename(folder)
-            shutil.rmtree(old)
-        else:
-            fresh.rename(folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    weights = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
+    digest = hashlib.sha256(weights).hexdigest()
+    description = {"format": FORMAT, "weights": digest, "state": state}
+    text = json.dumps(description, indent=1, allow_nan=False, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    current = _weights_file(folder, digest)
+    _write(current, weights)
+    _write(folder / DESCRIPTION, text.encode())
+    for other in (*folder.glob(WEIGHTS), *folder.glob(f"{WEIGHTS}.*.part")):
+        if other != current:
+            other.unlink(missing_ok=True)
     return folder
 
 
 def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what :func:`save_checkpoint` wrote.
+    """Read what :func:`save_checkpoint` wrote: ``(state, tensors)``.
 
     Raises:
-        FileNotFoundError: There is no checkpoint at ``folder``.
-        ValueError: A file is damaged or of a newer format; names it.
+        FileNotFoundError: There is no checkpoint at ``folder``, or a file of it is missing.
+        ValueError: A file is damaged or of another format; names it.
     """
     folder = Path(folder)
-    description, weights = folder / "structformer.json", folder / "weights.safetensors"
-    for file in (description, weights):
-        if not file.is_file():
-            raise FileNotFoundError(f"{folder} is not a structformer model: {file.name} is missing")
+    file = folder / DESCRIPTION
     try:
-        state = json.loads(description.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{description} is damaged: {error}") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise ValueError(f"{description} has format {found!r}; this version reads format {FORMAT}")
+        found = json.loads(_read(folder, file))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        got = found.get("format") if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"{file} has format {got!r}; this version reads format {FORMAT}")
+    if not isinstance(found.get("weights"), str) or not isinstance(found.get("state"), dict):
+        raise ValueError(f"{file} is damaged: it must name the weights and hold the state")
+    file = _weights_file(folder, found["weights"])
+    weights = _read(folder, file)
+    if hashlib.sha256(weights).hexdigest() != found["weights"]:
+        raise ValueError(f"{file} is damaged: its content is not what was saved")
+    return found["state"], load(weights)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder may be written to: absent, a checkpoint, or what an interrupted first save left."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    if (folder / DESCRIPTION).is_file():
+        return True
+    return all(file.match(WEIGHTS) or file.match(f"{WEIGHTS}.*.part") for file in folder.iterdir())
+
+
+def _weights_file(folder: Path, digest: str) -> Path:
+    return folder / WEIGHTS.replace("*", digest[:16])
+
+
+def _read(folder: Path, file: Path) -> bytes:
     try:
-        return state, load_file(weights)
-    except SafetensorError as error:
-        raise ValueError(f"{weights} is damaged: {error}") from error
+        return file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{folder} is not a structformer model: {file.name} is missing") from None
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename: the file is there whole or not at all."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)

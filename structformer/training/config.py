@@ -39,8 +39,14 @@ class TrainingConfig:
             raise ValueError(f"epochs must be at least 1 (got {self.epochs})")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive (got {self.learning_rate})")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative (got {self.weight_decay})")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup must be in [0, 1] (got {self.warmup})")
+        if not self.clip > 0:
+            raise ValueError(f"clip must be positive (got {self.clip})")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1 or None (got {self.patience})")
         if self.max_time is not None and not self.max_time > 0:
             raise ValueError(f"max_time must be positive seconds or None (got {self.max_time})")
         if self.precision not in ("no", "fp16", "bf16"):

@@ -5,23 +5,36 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from structformer.training.config import TrainingConfig
+from structformer.training.optimizer import parameter_groups, schedule
 from structformer.training.progress import Progress
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history: mean training loss, validation score (higher is better), seconds so far."""
+    """One line of the history.
+
+    Attributes:
+        number: Counts from 1.
+        loss: Mean training loss.
+        score: Validation score, higher is better; None without validation.
+        seconds: Seconds since training began.
+        gradient_norm: Mean norm of the gradient before clipping.
+        learning_rate: Learning rate of the last step.
+    """
 
     number: int
     loss: float
@@ -46,10 +59,8 @@ class History:
     stopped: str = "epochs"
 
 
-class Callback(Protocol):
-    """Called after each epoch; returning True stops training."""
-
-    def __call__(self, epoch: Epoch, model: nn.Module) -> bool | None: ...
+Callback = Callable[[Epoch, nn.Module], bool | None]
+"""Called after each epoch with the model in evaluation mode; returning True stops training."""
 
 
 def train(
@@ -71,92 +82,121 @@ def train(
     Args:
         model: The module to train; left on the CPU, in evaluation mode.
         loader: Yields batches; its own generator decides their order.
-        loss: Returns the scalar loss of a batch.
+        loss: Returns the scalar loss of a batch. It gets the module as trained, wrapped on several
+            processes, and so calls it and nothing else of it.
         config: How long and how hard.
-        validate: Returns the score of a model in evaluation mode, higher is better. None keeps the last weights.
+        validate: Returns the score of a model in evaluation mode, higher is better. None keeps the
+            last weights.
         callbacks: Called after each epoch.
         progress: Show a progress bar; None shows one on a terminal only.
         title: What the progress bar says.
 
     Raises:
-        FloatingPointError: The loss is not finite; names the epoch.
+        ValueError: The loader has no batch.
+        FloatingPointError: The loss or its gradient is not finite; names the epoch.
     """
-    accelerator = Accelerator(cpu=config.device == "cpu" or not _has_accelerator(), mixed_precision=config.precision)
+    if not len(loader):
+        raise ValueError("loader must yield at least one batch (got none)")
     optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
-    trained, optimizer, batches = accelerator.prepare(model, optimizer, loader)
-    planned = max(1, config.epochs * len(batches))
-    plain = accelerator.unwrap_model(trained)
-    average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.average)) if config.average else None
-    history, keeper, started, step = History(), _Best(), time.monotonic(), 0
-    with Progress(title, config.epochs, progress and accelerator.is_main_process) as bar:
-        for number in range(1, config.epochs + 1):
-            trained.train()
-            losses, norms = [], []
-            for batch in batches:
-                # Under a time limit the schedule follows the clock, so that it always ends with a small rate.
-                share = step / planned
-                if config.max_time is not None:
-                    share = max(share, (time.monotonic() - started) / config.max_time)
-                rate = config.learning_rate * schedule(share, config.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                value = loss(trained, batch)
-                accelerator.backward(value)
-                norm = accelerator.clip_grad_norm_(trained.parameters(), config.clip)
-                optimizer.step()
-                optimizer.zero_grad()
-                if average is not None:
-                    average.update_parameters(plain)
-                losses.append(value.detach())
-                norms.append(torch.as_tensor(norm).detach())
-                step += 1
-                if _agreed(accelerator, _late(started, config.max_time)):
-                    history.stopped = "max_time"
-                    break
-            current = plain if average is None else average.module
-            entry = Epoch(
-                number=number,
-                loss=_mean(accelerator, losses),
-                score=_score(validate, current),
-                seconds=time.monotonic() - started,
-                gradient_norm=_mean(accelerator, norms),
-                learning_rate=rate,
-            )
-            if not math.isfinite(entry.loss):
-                raise FloatingPointError(
-                    f"the training loss is {entry.loss} in epoch {number}: lower learning_rate "
-                    f"(got {config.learning_rate}) or check the scale of the data"
+    with _accelerator(config) as accelerator:
+        trained, optimizer, batches = accelerator.prepare(model, optimizer, loader)
+        plain = accelerator.unwrap_model(trained)
+        average = None
+        if config.average:
+            average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+        history, keeper, clock = History(), _Best(), _Clock(config, len(batches))
+        with Progress(title, config.epochs, progress if accelerator.is_main_process else False) as bar:
+            for number in range(1, config.epochs + 1):
+                trained.train()
+                losses: list[float] = []
+                norms: list[float] = []
+                for batch in batches:
+                    clock.set_rate(optimizer)
+                    value = loss(trained, batch)
+                    losses.append(_finite("loss", value, number, config))
+                    accelerator.backward(value)
+                    norm: Any = accelerator.clip_grad_norm_(trained.parameters(), config.clip)
+                    # In half precision a step with an infinite gradient is skipped and the scale lowered.
+                    half = config.precision == "fp16"
+                    norms.append(float(norm) if half else _finite("gradient", norm, number, config))
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    if average is not None:
+                        average.update_parameters(plain)
+                    if _agreed(accelerator, clock.tick()):
+                        history.stopped = "max_time"
+                        break
+                current = plain if average is None else average.module
+                current.eval()
+                entry = Epoch(
+                    number=number,
+                    loss=_mean(accelerator, losses),
+                    score=_score(validate, current),
+                    seconds=clock.seconds,
+                    gradient_norm=_mean(accelerator, norms),
+                    learning_rate=clock.rate,
                 )
-            history.epochs.append(entry)
-            bar.update(number, entry.loss, entry.score)
-            if keeper.better(entry, current):
-                history.best = number
-            if any([callback(entry, current) for callback in callbacks]):
-                history.stopped = "callback"
-            elif config.patience is not None and number - history.best >= config.patience:
-                history.stopped = "patience"
-            if history.stopped != "epochs":
-                break
+                history.epochs.append(entry)
+                bar.update(number, entry.loss, entry.score)
+                if keeper.better(entry, current):
+                    history.best = number
+                asked = [bool(callback(entry, current)) for callback in callbacks]
+                late = config.patience is not None and number - history.best >= config.patience
+                if history.stopped == "epochs" and _agreed(accelerator, any(asked) or late):
+                    history.stopped = "patience" if late and not any(asked) else "callback"
+                if history.stopped != "epochs":
+                    break
+        # Mixed precision wraps `forward`, and the wrapper would outlive training.
+        accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     model.load_state_dict(keeper.weights)
     model.to("cpu").eval()
     return history
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into those that decay (matrices of linear maps) and those that do not."""
-    matrices = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
-    decayed = [p for p in model.parameters() if p.requires_grad and id(p) in matrices]
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+@contextmanager
+def _accelerator(config: TrainingConfig) -> Generator[Accelerator]:
+    """An accelerator that leaves accelerate's process-wide state as it found it.
+
+    That state fixes device and precision at first use; a second model with another precision would
+    otherwise be refused.
+    """
+    found = bool(AcceleratorState._shared_state), bool(PartialState._shared_state)
+    cpu = config.device == "cpu" or not torch.accelerator.is_available()
+    # Some parameters play no part in some batches: γ of SOES where the data has no edges.
+    wrapper = DistributedDataParallelKwargs(find_unused_parameters=True)
+    try:
+        accelerator = Accelerator(cpu=cpu, mixed_precision=config.precision, kwargs_handlers=[wrapper])
+        yield accelerator
+    finally:
+        if not found[0]:
+            # What holds the group of processes together stays.
+            alone = PartialState._shared_state.get("num_processes", 1) == 1
+            AcceleratorState._reset_state(reset_partial_state=alone and not found[1])
 
 
-def schedule(share: float, warmup: float) -> float:
-    """Return the factor on the learning rate after this share of training: linear rise, then half a cosine."""
-    if share < warmup:
-        return max(share / warmup, 0.01)
-    rest = min(1.0, (share - warmup) / max(1e-9, 1 - warmup))
-    return max(0.01, 0.5 * (1 + math.cos(math.pi * rest)))
+class _Clock:
+    """Counts steps and seconds, and says from them what the learning rate is and when time is up."""
+
+    def __init__(self, config: TrainingConfig, batches: int) -> None:
+        self.config, self.planned, self.step = config, config.epochs * batches, 0
+        self.started, self.rate = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def set_rate(self, optimizer: torch.optim.Optimizer) -> None:
+        # Under a time limit the schedule follows the clock, so that it always ends with a small rate.
+        share = self.step / self.planned
+        if self.config.max_time is not None:
+            share = max(share, self.seconds / self.config.max_time)
+        self.rate = self.config.learning_rate * schedule(share, self.config.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate
+
+    def tick(self) -> bool:
+        self.step += 1
+        return self.config.max_time is not None and self.seconds > self.config.max_time
 
 
 class _Best:
@@ -167,41 +207,40 @@ class _Best:
         self.weights: dict[str, Tensor] = {}
 
     def better(self, epoch: Epoch, model: nn.Module) -> bool:
-        if epoch.score is not None and self.weights and not epoch.score > self.score:
-            return False
         if epoch.score is not None:
-            self.score = epoch.score
-        self.weights = copy.deepcopy({k: v.detach().to("cpu") for k, v in model.state_dict().items()})
+            # A score that is not a number is worse than any.
+            score = -math.inf if math.isnan(epoch.score) else epoch.score
+            if self.weights and not score > self.score:
+                return False
+            self.score = score
+        self.weights = {k: copy.deepcopy(v.detach().cpu()) for k, v in model.state_dict().items()}
         return True
 
 
+def _finite(what: str, value: Tensor, epoch: int, config: TrainingConfig) -> float:
+    # Looked at in every step: after a step with such a gradient the model fails somewhere else.
+    found = float(value.detach())
+    if not math.isfinite(found):
+        raise FloatingPointError(
+            f"the {what} is {found} in epoch {epoch}: lower learning_rate (got {config.learning_rate}) "
+            "or check the scale of the data"
+        )
+    return found
+
+
+@torch.no_grad()
 def _score(validate: Callable[[nn.Module], float] | None, model: nn.Module) -> float | None:
-    if validate is None:
-        return None
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        score = validate(model)
-    model.train(was_training)
-    return score
-
-
-def _late(started: float, limit: float | None) -> bool:
-    return limit is not None and time.monotonic() - started > limit
+    return None if validate is None else validate(model)
 
 
 def _agreed(accelerator: Accelerator, stop: bool) -> bool:
-    # Clocks differ between processes, and one that stops alone leaves the others waiting for ever.
+    # Clocks and scores may differ between processes, and one that stops alone leaves the others waiting.
+    return _mean(accelerator, [float(stop)]) > 0 if accelerator.num_processes > 1 else stop
+
+
+def _mean(accelerator: Accelerator, values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
     if accelerator.num_processes == 1:
-        return stop
-    flag = torch.tensor([float(stop)], device=accelerator.device)
-    return bool(accelerator.reduce(flag, "sum").item() > 0)
-
-
-def _mean(accelerator: Accelerator, values: Iterable[Tensor]) -> float:
-    mean = torch.stack([value.float() for value in values]).mean().to(accelerator.device)
-    return float(accelerator.reduce(mean, "mean")) if accelerator.num_processes > 1 else float(mean)
-
-
-def _has_accelerator() -> bool:
-    return torch.accelerator.is_available()
+        return mean
+    found: Any = accelerator.reduce(torch.tensor(mean, device=accelerator.device), "mean")
+    return float(found)

@@ -61,7 +61,7 @@ def corrupt(
     x: Float[Tensor, "tokens features"], share: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "tokens features"], Bool[Tensor, " tokens"]]:
     """Return ``x`` with a random share of its tokens set to zero, and which ones those are."""
-    masked = torch.rand(len(x), generator=generator, device=x.device) < share
+    masked = (torch.rand(len(x), generator=generator, device=generator.device) < share).to(x.device)
     return x.masked_fill(masked[:, None], 0.0), masked
 
 

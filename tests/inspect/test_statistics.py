@@ -52,6 +52,7 @@ def test_by_hand():
 
 def test_one_row_a_step():
     first = random_graph(0, 7)
+    first.weight.requires_grad_()
     second = first.with_weight(first.weight + 0.5).with_steps([first])
     second.given = torch.ones(second.num_edges, dtype=torch.bool)
     table = graph_statistics(second)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from structformer.tokenize.files import check_output, read_table, replacing, split_target, write_table
+from structformer.tokenize.files import check_output, read_table, replacing, write_table
 
 
 @pytest.fixture
@@ -116,16 +116,6 @@ def test_what_is_no_table_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("a\n1\n")
     with pytest.raises(ValueError, match="delimiter must be one character"):
         read_table(tmp_path / "t.csv", "::")
-
-
-def test_split_target_lists_the_columns(frame):
-    features, target = split_target(frame, "kind")
-    assert list(features.columns) == ["size", "when"]
-    assert target.tolist()[:2] == ["a", "b"]
-    with pytest.raises(ValueError, match="has no column 'knid'; its columns are 'size', 'kind', 'when'"):
-        split_target(frame, "knid")
-    with pytest.raises(ValueError, match="no column besides the target"):
-        split_target(frame[["kind"]], "kind")
 
 
 def test_check_output_refuses_before_the_work(tmp_path):

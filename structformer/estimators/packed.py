@@ -1,0 +1,200 @@
+"""What estimators over packed token sets share: parameters, batches, exact prediction, learned graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from sklearn.utils.validation import check_is_fitted
+
+from structformer.estimators.base import State, StructFormerEstimator, exact
+from structformer.graph import TokenGraph
+from structformer.models.encoder import SOESEncoderConfig
+from structformer.models.pooled import TokenInput
+from structformer.tokenize import GraphTokenizer, SetTokenizer
+from structformer.tokens import TokenSet
+from structformer.training import Callback, TrainingConfig
+
+TOKENS_A_BATCH = 65_536
+"""Tokens predicted at a time, but for a single set that is larger."""
+
+MOST_SLOPED = 32
+"""Features up to which each has a piecewise-linear embedding."""
+
+
+class PackedEstimator(StructFormerEstimator):
+    """Base of the estimators that read token sets; their inputs are told apart by the tokenizer."""
+
+    tokenizer_: SetTokenizer | GraphTokenizer
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        steps: int = 2,
+        heads: int = 4,
+        neighbors: int = 16,
+        dropout: float = 0.1,
+        epochs: int = 60,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        batch_size: int | None = None,
+        patience: int | None = 15,
+        validation_fraction: float = 0.15,
+        max_time: float | None = None,
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> None:
+        self.width = width
+        self.steps = steps
+        self.heads = heads
+        self.neighbors = neighbors
+        self.dropout = dropout
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.max_time = max_time
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    def learned_graph(self, X: Any) -> TokenGraph:
+        """Return the graph learned over the tokens of ``X``: who listens to whom, and how much.
+
+        Tokens carry the data's own names where it has some. The graph is that of the last step; ``steps`` holds
+        those of all steps. Several sets or graphs share one TokenGraph, whose ``ptr`` says where each begins.
+
+        Raises:
+            ValueError: ``X`` cannot be read.
+            NotFittedError: Before `fit`.
+        """
+        check_is_fitted(self, "model_")
+        tokens = self.tokenizer_.transform(X)
+        return joined_graph([out.encoded.graphs for out in self._run(tokens)], tokens)
+
+    def _run(self, tokens: TokenSet) -> Iterator[Any]:
+        """What the network says of the sets, a batch at a time, in float64."""
+        model = getattr(self, "_exact", None)
+        if model is None:
+            model = self._exact = exact(self.model_)
+        with torch.no_grad():
+            for sets in batches(tokens.ptr):
+                yield model(in_double(tokens.select(sets)))
+
+    def _encoder_config(self, given: TokenInput) -> SOESEncoderConfig:
+        return SOESEncoderConfig(
+            width=self.width,
+            steps=self.steps,
+            heads=self.heads,
+            neighbors=self.neighbors,
+            dropout=self.dropout,
+            edge_features=given.edge_features,
+        )
+
+    def _training_config(self, patience: int | None, average: float = 0.0) -> TrainingConfig:
+        return TrainingConfig(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=patience,
+            max_time=self.max_time,
+            device=self.device,
+            average=average,
+        )
+
+    def _batch_size(self, tokens: TokenSet) -> int:
+        """Sets in a training batch: some 4,096 tokens, and a good number of steps an epoch."""
+        if self.batch_size is not None:
+            if self.batch_size < 1:
+                raise ValueError(f"batch_size must be at least 1 or None (got {self.batch_size})")
+            return self.batch_size
+        mean = max(1, tokens.num_tokens // max(1, tokens.num_sets))
+        return max(1, min(64, 4096 // mean, -(-tokens.num_sets // 8)))
+
+    def _state(self) -> State:
+        return {"tokenizer": self.tokenizer_.to_dict()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_exact"}
+
+
+def token_input(tokens: TokenSet, token_types: int = 1, pieces: int = 16) -> TokenInput:
+    """Describe training tokens: widths, and for few features the quantiles at which their embeddings bend.
+
+    Args:
+        tokens: The training tokens, standardised.
+        token_types: Kinds of tokens.
+        pieces: Most pieces of a piecewise-linear embedding; a feature with two values needs none.
+    """
+    edge_attr = tokens.edge_attr
+    features = tokens.x.shape[1]
+    bins = None
+    if features <= MOST_SLOPED:
+        shares = np.linspace(0, 1, pieces + 1)
+        quantiles = [np.unique(np.quantile(column, shares).astype(np.float32)) for column in tokens.x.numpy().T]
+        bins = [edges.tolist() if len(edges) > 2 else [] for edges in quantiles]
+    return TokenInput(features, bins, token_types, 0 if edge_attr is None else edge_attr.shape[1])
+
+
+def bare(tokens: TokenSet) -> TokenSet:
+    """Return the tokens with what a network reads, and nothing else to move about."""
+    out = TokenSet()
+    for key in ("x", "ptr", "edge_index", "edge_attr", "token_type"):
+        value = tokens.get(key)
+        if value is not None:
+            out[key] = value
+    return out
+
+
+def in_double(tokens: TokenSet) -> TokenSet:
+    """Return the tokens with what a network reads, numbers in float64."""
+    out = bare(tokens)
+    out.x = out.x.double()
+    if out.edge_attr is not None:
+        out.edge_attr = out.edge_attr.double()
+    return out
+
+
+def batches(ptr: Int[Tensor, "sets+1"], most: int = TOKENS_A_BATCH) -> Iterator[Int[Tensor, " some"]]:
+    """Split sets, in their order, into batches of about ``most`` tokens, and at least one set."""
+    window = (ptr[:-1] // most).unique_consecutive(return_counts=True)[1]
+    yield from torch.arange(ptr.numel() - 1).split(window.tolist())
+
+
+def joined_graph(parts: Sequence[Sequence[TokenGraph]], tokens: TokenSet, labels: Any = None) -> TokenGraph:
+    """Join what was learned batch by batch over ``tokens`` into one graph that knows its names.
+
+    Args:
+        parts: For each batch the graphs of all steps.
+        tokens: The tokens of all batches.
+        labels: One label a token, or None.
+    """
+    steps = [_joined(graphs, tokens, labels) for graphs in zip(*parts, strict=True)]
+    return steps[-1].with_steps(steps[:-1])
+
+
+def _joined(graphs: Sequence[TokenGraph], tokens: TokenSet, labels: Any) -> TokenGraph:
+    starts = np.cumsum([0, *(graph.num_targets for graph in graphs)]).tolist()
+    degree = torch.cat([graph.rowptr.diff() for graph in graphs])
+    weights = [graph.weight for graph in graphs if graph.weight is not None]
+    given = [graph.given for graph in graphs if graph.given is not None]
+    return TokenGraph(
+        rowptr=torch.cat([degree.new_zeros(1), degree.cumsum(0)]),
+        col=torch.cat([graph.col + start for graph, start in zip(graphs, starts, strict=False)]),
+        num_sources=tokens.num_tokens,
+        weight=torch.cat(weights) if len(weights) == len(graphs) else None,
+        given=torch.cat(given) if len(given) == len(graphs) else None,
+        names=tokens.names,
+        ptr=tokens.ptr,
+        labels=labels,
+    )
