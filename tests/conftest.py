@@ -1,7 +1,10 @@
 """Shapes checked at run time, seeds, and the folder with real data."""
 
 import os
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
@@ -12,6 +15,9 @@ CHECKED = ["graph", "graph_convert", "graph_stats", "inspect", "models", "nn", "
 install_import_hook([f"structformer.{name}" for name in CHECKED], "beartype.beartype")
 
 import torch  # noqa: E402
+
+# The tests' tensors are small, and on a busy machine threads that wait for each other take most of the time.
+torch.set_num_threads(1)
 
 DATA = "STRUCTFORMER_DATA"
 
@@ -28,6 +34,29 @@ def _seeded():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(scope="session")
+def shuffled() -> Callable[[torch.Tensor, int], torch.Tensor]:
+    """Draws a permutation that keeps every token in its set, from the sets' boundaries and a seed."""
+
+    def draw(ptr: torch.Tensor, seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        bounds = pairwise(ptr.tolist())
+        return torch.cat([a + torch.randperm(b - a, generator=generator) for a, b in bounds])
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def dense() -> Callable[[Any], torch.Tensor]:
+    """Writes a graph as a matrix of its weights, [targets, sources]."""
+
+    def write(graph: Any) -> torch.Tensor:
+        zeros = graph.weight.new_zeros(graph.num_targets, graph.num_sources)
+        return zeros.index_put((graph.row, graph.col), graph.weight)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ import structformer.training as training
 from structformer.training import Callback, History, TrainingConfig
 
 State = dict[str, Any]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class StructFormerEstimator(BaseEstimator):
@@ -33,9 +35,9 @@ class StructFormerEstimator(BaseEstimator):
         history_: What happened in training; None after loading.
     """
 
-    model_: nn.Module
+    model_: Any  # subclasses name their own kind of network
     history_: History | None
-    _parameters_as_saved: ClassVar[tuple[str, ...]] = ()
+    _exact: Any = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the fitted estimator to a folder (weights in safetensors, the rest in JSON; no pickle).
@@ -73,6 +75,17 @@ class StructFormerEstimator(BaseEstimator):
                 parameters[name] = value.item()
         return parameters
 
+    def _exact_model(self) -> Any:
+        """The float64 copy that predicts, made when first asked for."""
+        check_is_fitted(self, "model_")
+        if self._exact is None:
+            self._exact = exact(self.model_)
+        return self._exact
+
+    def __getstate__(self) -> State:
+        state: Any = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "_exact"}
+
     @classmethod
     def _from_saved(cls, state: State, tensors: dict[str, torch.Tensor]) -> Self:
         estimator = cls(**state["parameters"])
@@ -86,7 +99,7 @@ class StructFormerEstimator(BaseEstimator):
         return int(check_random_state(getattr(self, "random_state", None)).randint(2**31 - 1))
 
 
-def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+def seeded(seed: int, build: Callable[[], Network]) -> Network:
     """Build a network with weights drawn from ``seed``, leaving the global stream as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -113,7 +126,7 @@ def run_training(
         )
 
 
-def exact(model: nn.Module) -> nn.Module:
+def exact(model: Network) -> Network:
     """Return a float64 copy for prediction.
 
     In float32 the last bits of a matrix product depend on how many rows it has, which can swap two nearly
@@ -183,12 +196,21 @@ class Scale:
 
     @classmethod
     def of(cls, y: np.ndarray, weight: np.ndarray | None = None) -> Scale:
-        """Learn from targets [rows, outputs]."""
-        mean = np.average(y, axis=0, weights=weight)
-        spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
-        return cls(
-            tuple(mean.tolist()), tuple(np.where(spread > 1e-12 * (1 + abs(mean)), spread, 1.0).tolist())
-        )
+        """Learn from targets [rows, outputs].
+
+        Sums are exactly rounded, so that the order of the rows does not show in the last bits, which training
+        would make larger.
+        """
+        weight = np.ones(len(y)) if weight is None else weight
+        total = math.fsum(weight)
+        # At a size near 1, the squares of huge and tiny numbers can be held.
+        size = np.abs(y).max(axis=0)
+        size[size == 0] = 1.0
+        unit = y / size
+        mean = np.array([math.fsum(weight * output) / total for output in unit.T])
+        spread = np.sqrt([math.fsum(weight * output) / total for output in ((unit - mean) ** 2).T])
+        spread = np.where(spread > 1e-12, spread * size, 1.0)
+        return cls(tuple((mean * size).tolist()), tuple(spread.tolist()))
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return standardised targets."""

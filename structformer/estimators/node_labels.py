@@ -31,7 +31,9 @@ def node_labels(y: Any, graph: Any, nodes: Nodes) -> tuple[np.ndarray, Bool[np.n
     if y is None and isinstance(graph, Data):
         y = graph.get("y")
     if y is None:
-        raise ValueError("y must be given: one label a node, a dict from node to label, or Data with y (got None)")
+        raise ValueError(
+            "y must be given: one label a node, a dict from node to label, or Data with y (got None)"
+        )
     if isinstance(y, str):
         values = _attribute(graph, y)
     elif isinstance(y, Mapping):
@@ -74,7 +76,9 @@ def node_mask(mask: Any, nodes: Nodes, name: str) -> Bool[np.ndarray, " nodes"]:
         mask = [mask.get(node, False) for node in nodes]
     values = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if values.ndim != 1:
-        raise ValueError(f"{name} must hold one value a node (got shape {list(values.shape)}); pick one split")
+        raise ValueError(
+            f"{name} must hold one value a node (got shape {list(values.shape)}); pick one split"
+        )
     if len(values) != len(nodes):
         raise ValueError(f"{name} has {len(values)} entries, but the graph has {len(nodes)} nodes")
     odd = [value for value in values.tolist() if value not in (True, False)]
@@ -107,7 +111,9 @@ def repeating_attributes(graph: Any, labels: np.ndarray, known: Bool[np.ndarray,
 
 def _attribute(graph: Any, name: str) -> list[Any]:
     if not isinstance(graph, nx.Graph):
-        raise ValueError(f"y={name!r} names a node attribute, which only networkx graphs have; give the labels")
+        raise ValueError(
+            f"y={name!r} names a node attribute, which only networkx graphs have; give the labels"
+        )
     values = [attributes.get(name) for _, attributes in graph.nodes(data=True)]
     if all(value is None for value in values):
         there = sorted({str(key) for _, attributes in graph.nodes(data=True) for key in attributes})

@@ -48,9 +48,20 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         super().__init__(
-            width=width, steps=steps, heads=heads, neighbors=neighbors, dropout=dropout, epochs=epochs,
-            learning_rate=learning_rate, weight_decay=weight_decay, patience=patience, max_time=max_time,
-            device=device, random_state=random_state, verbose=verbose, callbacks=callbacks,
+            width=width,
+            steps=steps,
+            heads=heads,
+            neighbors=neighbors,
+            dropout=dropout,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            patience=patience,
+            max_time=max_time,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+            callbacks=callbacks,
         )
         self.class_weight = class_weight
         self.ignore = ignore
@@ -65,7 +76,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             train_mask = graph.get("train_mask")
         if train_mask is not None:
             train = node_mask(train_mask, nodes, "train_mask")
-            if not train.any(): raise ValueError("no")
+            if not train.any():
+                raise ValueError("no")
         self._classes = Classes.of(labels[train])
         self.classes_ = self._classes.values
         self.tokenizer_ = GraphTokenizer(ignore=self.ignore or ())
@@ -84,25 +96,50 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         onehot = F.one_hot(tgt.clamp(min=0), len(self.classes_)).float() * (tgt >= 0)[:, None]
         few = int(torch.bincount(tgt[index]).min()) < FEWEST_TO_HIDE
         weights = class_weights(self.class_weight, self._classes, tgt[index])
+        with torch.no_grad(): self.model_.eval(); anchor = self.model_(ordered, onehot).spread
         generator = torch.Generator().manual_seed(seed)
 
         def loss(model, tokens):
             visible, asked = onehot, index
             if not few:
                 order = torch.randperm(len(index), generator=generator)
-                hidden = index[order[: (len(index)+1) // 2]]
-                visible = onehot.clone(); visible[hidden] = 0
+                hidden = index[order[: (len(index) + 1) // 2]]
+                visible = onehot.clone()
+                visible[hidden] = 0
                 asked = hidden
             o = model(tokens, visible.to(tokens.x.device))
             out = o.outputs[asked]
-            if few:
-                f = torch.where((tgt>=0)[:,None], onehot, o.spread.detach())
-                top = f.topk(2).values; w = top[:,0]-top[:,1]
-                return (w*F.cross_entropy(o.read, f.argmax(1), reduction="none")).sum()/w.sum()
-            return classification_loss(out, tgt[asked].to(out.device), None, weights)
+            import os
 
-        self.history_ = run_training(self.model_, index_loader(1, 1, seed, lambda _: ordered), loss,
-            self._training_config(None), seed, callbacks=self.callbacks or (), verbose=self.verbose, title=type(self).__name__)
+            mode = os.environ.get("MODE", "a")
+            l = classification_loss(out, tgt[asked].to(out.device), None, weights)
+            if few:
+                f = torch.where((tgt>=0)[:,None], onehot, anchor)
+                if mode == "a": return F.cross_entropy(o.read, f) - (f*(o.spread+1e-3).log()).sum(-1).mean()
+                top = f.topk(2).values; w = top[:,0]-top[:,1]
+                return F.cross_entropy(o.read, f) - (f*(o.spread+1e-3).log()).sum(-1).mean() + (w*F.cross_entropy(o.read, f.argmax(1), reduction="none")).sum()/w.sum()
+            if "d" in mode:
+                f = torch.where((tgt >= 0)[:, None], onehot, o.spread.detach())
+                l = l + F.cross_entropy(o.read, f)
+            if "h" in mode:
+                f = torch.where((tgt >= 0)[:, None], onehot, o.spread.detach())
+                top = f.topk(2).values
+                w = top[:, 0] - top[:, 1]
+                l = l + (w * F.cross_entropy(o.read, f.argmax(1), reduction="none")).sum() / w.sum()
+            if "l" in mode:
+                l = l + F.cross_entropy(o.read[index], tgt[index])
+            return l
+
+        self.history_ = run_training(
+            self.model_,
+            index_loader(1, 1, seed, lambda _: ordered),
+            loss,
+            self._training_config(None),
+            seed,
+            callbacks=self.callbacks or (),
+            verbose=self.verbose,
+            title=type(self).__name__,
+        )
         return self
 
     def _build(self, given, config, seed):
@@ -119,7 +156,9 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             k = self._known[torch.tensor([at[n] for n in names])]
             labels = F.one_hot(k.clamp(min=0), len(self.classes_)).double() * (k >= 0)[:, None]
         from structformer.estimators.base import exact
-        if self._exact is None: self._exact = exact(self.model_)
+
+        if self._exact is None:
+            self._exact = exact(self.model_)
         with torch.no_grad():
             return self._exact(in_double(tokens), labels)
 
@@ -138,5 +177,6 @@ def fingerprint(tokens, names):
     e = rank[tokens.edge_index.numpy()]
     e = e[:, np.lexsort(e)]
     h = hashlib.blake2b(digest_size=16)
-    h.update("\0".join(sorted(names)).encode()); h.update(e.tobytes())
+    h.update("\0".join(sorted(names)).encode())
+    h.update(e.tobytes())
     return h.hexdigest()

@@ -141,7 +141,9 @@ def token_input(tokens: TokenSet, token_types: int = 1, pieces: int = 16) -> Tok
     bins = None
     if features <= MOST_SLOPED:
         shares = np.linspace(0, 1, pieces + 1)
-        quantiles = [np.unique(np.quantile(column, shares).astype(np.float32)) for column in tokens.x.numpy().T]
+        quantiles = [
+            np.unique(np.quantile(column, shares).astype(np.float32)) for column in tokens.x.numpy().T
+        ]
         bins = [edges.tolist() if len(edges) > 2 else [] for edges in quantiles]
     return TokenInput(features, bins, token_types, 0 if edge_attr is None else edge_attr.shape[1])
 

@@ -93,7 +93,9 @@ class PooledEstimator(PackedEstimator):
         seed = self._seed()
         key = target if weight is None else np.column_stack([target, weight.numpy()])
         ordered, _, order = canonical(bare(tokens), key)
-        everything = Batch(ordered, torch.from_numpy(target)[order], None if weight is None else weight[order])
+        everything = Batch(
+            ordered, torch.from_numpy(target)[order], None if weight is None else weight[order]
+        )
         train, part = everything, None
         if held is not None:
             part = Batch(bare(held[0]), torch.from_numpy(held[1]), None)
@@ -111,7 +113,9 @@ class PooledEstimator(PackedEstimator):
         def validate(model: nn.Module) -> float:
             assert part is not None
             device = next(model.parameters()).device
-            outputs = [model(part.tokens.select(sets).to(device)).outputs for sets in batches(part.tokens.ptr)]
+            outputs = [
+                model(part.tokens.select(sets).to(device)).outputs for sets in batches(part.tokens.ptr)
+            ]
             return -float(self._loss(torch.cat(outputs).cpu(), part.target, part.weight))
 
         self.history_ = run_training(
@@ -191,7 +195,9 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, eval_set: tuple[Any, Any] | None = None
+    ) -> Self:
         """Train.
 
         Args:
@@ -252,7 +258,9 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
 class PooledRegressor(RegressorMixin, PooledEstimator):
     """Regression of sets or graphs."""
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, eval_set: tuple[Any, Any] | None = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, eval_set: tuple[Any, Any] | None = None
+    ) -> Self:
         """Train.
 
         Args:
@@ -272,7 +280,9 @@ class PooledRegressor(RegressorMixin, PooledEstimator):
         self._scale = Scale.of(rows, None if weight is None else weight.numpy())
         held = self._held_out(eval_set)
         if held is not None:
-            others = numbers(held[1], held[0].num_sets, self._thing, "y of eval_set").reshape(held[0].num_sets, -1)
+            others = numbers(held[1], held[0].num_sets, self._thing, "y of eval_set").reshape(
+                held[0].num_sets, -1
+            )
             if others.shape[1] != rows.shape[1]:
                 raise ValueError(f"y of eval_set has {others.shape[1]} outputs, but y has {rows.shape[1]}")
             held = (held[0], self._scale.forward(others).astype(np.float32))

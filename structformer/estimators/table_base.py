@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import (
-    _check_feature_names,  # pyright: ignore[reportUnknownVariableType]
-    check_is_fitted,
-)
+from jaxtyping import Float
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from structformer.estimators.base import (
-    State,
-    StructFormerEstimator,
-    exact,
-    run_training,
-    seeded,
+from structformer.estimators.base import State, StructFormerEstimator, run_training, seeded
+from structformer.estimators.parts import FEWEST_TO_SPLIT, joined, split
+from structformer.estimators.rows import (
+    bare_rows,
+    batches_of_rows,
+    canonical_order,
+    column_weights,
+    take_rows,
 )
-from structformer.estimators.rows import batches_of_rows, canonical_order, column_weights
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
 from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput
@@ -35,7 +34,13 @@ Batch = tuple[TokenSet, Tensor, Tensor, Tensor | None]
 
 
 class TableEstimator(StructFormerEstimator):
-    """What classification and regression of tables share."""
+    """What classification, regression and encoding of tables share."""
+
+    _stratified: ClassVar[bool] = False
+    model_: TableModel
+    tokenizer_: TableTokenizer
+    memory_: RowMemory
+    row_names_: list[str]
 
     def __init__(
         self,
@@ -80,8 +85,22 @@ class TableEstimator(StructFormerEstimator):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    # What classification and regression do differently.
+    # What classification, regression and encoding do differently.
+    def _learn_target(self, y: Any, rows: int, weight: Tensor | None) -> np.ndarray:
+        """Learn classes or scale from the targets and return them as the network takes them."""
+        raise NotImplementedError
+
+    def _read_target(self, y: Any, rows: int, name: str) -> np.ndarray:
+        """Return other targets, in the classes or on the scale that were learned."""
+        raise NotImplementedError
+
+    def _outputs(self) -> int:
+        raise NotImplementedError
+
     def _label_features(self, target: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _source_labels(self) -> Any:
         raise NotImplementedError
 
     def _loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
@@ -94,41 +113,60 @@ class TableEstimator(StructFormerEstimator):
     def _validation_score(
         self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
     ) -> float:
-        outputs = torch.cat([out.outputs for out in run_rows(model, cells, memory)])
-        return -float(self._loss(outputs, target, None))
+        outputs = torch.cat([out.outputs for out in self._said(model, cells, memory)])
+        return -float(self._loss(outputs, target.to(outputs.device), None))
 
-    def _outputs(self) -> int:
-        raise NotImplementedError
-
-    def _fit_table(
-        self,
-        X: Any,
-        target: np.ndarray | None,
-        sample_weight: Any,
-        held_out: tuple[Any, np.ndarray] | None,
-        stratify: bool,
-    ) -> Self:
+    def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
         seed = self._seed()
         self.tokenizer_ = TableTokenizer(infinite=self.infinite)  # pyright: ignore[reportArgumentType]
         cells = self.tokenizer_.fit_transform(X)
-        if target is None:
-            target = np.zeros((cells.num_sets, 0), dtype=np.float32)
-        self.n_features_in_ = len(self.tokenizer_.feature_names_)
-        _check_feature_names(self, X, reset=True)
-        weight = importance(sample_weight, cells.num_sets, "row")
+        rows = cells.num_sets
+        weight = importance(sample_weight, rows, "row")
+        target = self._learn_target(y, rows, weight)
+        held = self._read_eval_set(eval_set)
+        self._keep_names(X)
         # Training sees the rows in an order of their own, so that the order they came in changes nothing.
-        order = canonical_order(cells, self.tokenizer_.columns_, target, weight)
-        cells, y = cells.select(order), torch.from_numpy(target)[order]
-        weight = None if weight is None else weight[order]
-        names = [str(name) for name in cells.set_names or range(cells.num_sets)]
-        train = torch.arange(cells.num_sets)
-        held: tuple[TokenSet, Tensor] | None = None
-        if held_out is not None:
-            held = (self.tokenizer_.transform(held_out[0]), torch.from_numpy(held_out[1]))
-        elif self.validation_fraction and self.patience is not None and cells.num_sets >= 20:
-            train, part = self._split(y, stratify, seed)
-            held = (cells.select(part), y[part])
-        config = TableModelConfig(
+        order = canonical_order(cells, target, weight)
+        if weight is not None:
+            order = order[weight[order] > 0]
+            weight = weight[order]
+        names = cells.set_names or []
+        self.row_names_ = [names[row] for row in order.tolist()]
+        cells, kept = bare_rows(cells).select(order), torch.from_numpy(target)[order]
+        train = torch.arange(len(order))
+        stops_early = self.patience is not None and self.validation_fraction
+        if held is None and stops_early and len(order) >= FEWEST_TO_SPLIT:
+            labels = kept.numpy() if self._stratified else None
+            train, part = split(len(order), self.validation_fraction, labels, seed)
+            held = (cells.select(part), kept[part])
+        features = self._label_features(kept)
+        self._build(self._config(len(order)), features.shape[1], _text_width(cells), seed)
+        self._train(cells.select(train), kept[train], None if weight is None else weight[train], held, seed)
+        # All rows are listened to at prediction, those held out for early stopping included.
+        self.memory_ = self._memory(self._exact_model(), cells, features.double())
+        return self
+
+    def _read_eval_set(self, eval_set: Any) -> tuple[TokenSet, Tensor] | None:
+        if eval_set is None:
+            return None
+        if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+            raise ValueError(f"eval_set must be a pair (X, y) (got {type(eval_set).__name__})")
+        cells = self.tokenizer_.transform(eval_set[0])
+        if not cells.num_sets:
+            raise ValueError("eval_set must have at least one row (got 0)")
+        target = self._read_target(eval_set[1], cells.num_sets, "y of eval_set")
+        return bare_rows(cells), torch.from_numpy(target)
+
+    def _keep_names(self, X: Any) -> None:
+        self.n_features_in_ = len(self.tokenizer_.feature_names_)
+        names = list(getattr(X, "columns", ()))
+        if names and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _config(self, rows: int) -> TableModelConfig:
+        return TableModelConfig(
             width=self.width,
             cell_steps=self.cell_steps,
             row_steps=self.row_steps,
@@ -136,58 +174,46 @@ class TableEstimator(StructFormerEstimator):
             cell_neighbors=self.cell_neighbors,
             row_neighbors=self.row_neighbors,
             dropout=self.dropout,
+            # Few rows cannot tell a bend from noise: two bins for 250 rows, 16 for 16,000.
+            bins=min(32, max(2, math.isqrt(rows) // 8)),
         )
-        text_features = 0 if cells.get("text") is None else cells.text.shape[1]
-        features = self._label_features(y)
-        self._build(config, features.shape[1], text_features, seed)
-        self._train(cells.select(train), y[train], None if weight is None else weight[train], held, seed)
-        # All rows are listened to at prediction, those held out for early stopping included.
-        self._remember(cells, features, names)
-        return self
-
-    def _split(self, y: Tensor, stratify: bool, seed: int) -> tuple[Tensor, Tensor]:
-        labels = y.numpy()
-        if stratify and np.bincount(labels).min(initial=2) < 2:
-            stratify = False
-        size = max(int(round(len(y) * self.validation_fraction)), len(np.unique(labels)) if stratify else 1)
-        train, part = train_test_split(
-            np.arange(len(y)), test_size=size, random_state=seed, stratify=labels if stratify else None
-        )
-        return torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(part))
 
     def _build(self, config: TableModelConfig, label_features: int, text_features: int, seed: int) -> None:
         columns = self.tokenizer_.columns_
-        self._shape = {"config": asdict(config), "labels": label_features, "text": text_features}
-        self.model_: TableModel = seeded(  # pyright: ignore[reportAttributeAccessIssue]
+        self._shape: State = {"config": asdict(config), "labels": label_features, "text": text_features}
+        self._exact = None
+        self.model_ = seeded(
             seed, lambda: TableModel(columns, self._outputs(), label_features, config, text_features)
         )
 
     def _train(
         self,
         cells: TokenSet,
-        y: Tensor,
+        target: Tensor,
         weight: Tensor | None,
         held: tuple[TokenSet, Tensor] | None,
         seed: int,
     ) -> None:
-        rows = cells.num_sets
-        labels = self._label_features(y)
+        rows, columns = cells.num_sets, self.tokenizer_.columns_
+        labels = self._label_features(target)
 
         def batch(index: Tensor) -> Batch:
-            return cells.select(index), labels[index], y[index], None if weight is None else weight[index]
+            part = take_rows(cells, index, columns)
+            return part, labels[index], target[index], None if weight is None else weight[index]
 
         def validate(model: nn.Module) -> float:
-            assert held is not None and isinstance(model, TableModel)
-            return self._validation_score(model, *held, memory_of(model, cells, labels))
+            assert held is not None
+            assert isinstance(model, TableModel)
+            return self._validation_score(model, *held, self._memory(model, cells, labels))
 
-        size = self.batch_size or min(512, max(64, rows // 4))
+        size = self.batch_size
         self.history_ = run_training(
             self.model_,
-            index_loader(rows, size, seed, batch),
+            index_loader(rows, min(512, max(64, rows // 4)) if size is None else size, seed, batch),
             self._batch_loss,
             TrainingConfig(
                 # Large tables say as much in fewer passes.
-                epochs=self.epochs or min(100, max(10, 300_000 // rows)),
+                epochs=min(100, max(10, 300_000 // rows)) if self.epochs is None else self.epochs,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
                 patience=self.patience if held is not None else None,
@@ -202,67 +228,53 @@ class TableEstimator(StructFormerEstimator):
             title=type(self).__name__,
         )
 
-    def _remember(self, cells: TokenSet, labels: Tensor, names: list[str]) -> None:
-        self._exact = exact(self.model_)
-        self.memory_ = memory_of(self._exact, cells, labels.double())
-        self.row_names_ = names
+    def _memory(self, model: TableModel, cells: TokenSet, labels: Tensor) -> RowMemory:
+        """Training rows as ``model`` sees them."""
+        like = model.head.weight
+        with torch.no_grad():
+            parts = batches_of_rows(cells, self.tokenizer_.columns_, like)
+            return RowMemory(torch.cat([model.read(part)[1] for part in parts]), labels.to(like.device))
+
+    def _said(self, model: TableModel, cells: TokenSet, memory: RowMemory) -> Iterator[TableOutput]:
+        """What ``model`` says of the rows, a batch at a time."""
+        with torch.no_grad():
+            for part in batches_of_rows(cells, self.tokenizer_.columns_, model.head.weight):
+                yield model(part, memory=memory)
 
     def _run(self, X: Any) -> Iterator[TableOutput]:
-        check_is_fitted(self, "model_")
-        model = getattr(self, "_exact", None)
-        if model is None:
-            model = self._exact = exact(self.model_)
-        yield from run_rows(model, self._cells(X), self.memory_)
+        model = self._exact_model()
+        yield from self._said(model, bare_rows(self.tokenizer_.transform(X)), self.memory_)
 
-    def _cells(self, X: Any) -> TokenSet:
-        check_is_fitted(self, "model_")
-        return self.tokenizer_.transform(X)
-
-    def _predict_outputs(self, X: Any) -> np.ndarray:
-        outputs = [out.outputs for out in self._run(X)]
-        return torch.cat(outputs).numpy() if outputs else np.empty((0, self._outputs()))
+    def _predicted(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
+        return torch.cat([out.outputs for out in self._run(X)]).numpy()
 
     def learned_graph(self, X: Any) -> TokenGraph:
         """Return which training rows each row of ``X`` listens to, and how much.
 
-        Targets are the rows of ``X``, sources the training rows; both carry the names of their index. With several
-        row steps the graph is that of the last, and ``earlier`` holds those before it.
+        Targets are the rows of ``X``, sources the training rows; both carry the names of their index. With
+        several row steps the graph is that of the last, and ``steps`` holds those of all.
+
+        Raises:
+            ValueError: ``X`` cannot be read, or the model has no row steps.
+            NotFittedError: Before `fit`.
         """
-        cells = self._cells(X)
-        names = [str(name) for name in cells.set_names or range(cells.num_sets)]
-        steps: list[list[TokenGraph]] = [[] for _ in range(self.row_steps)]
-        for out in self._run(X):
-            for step, graph in enumerate(out.row_graphs):
-                steps[step].append(graph)
-        graphs = [self._joined(parts, names) for parts in steps]
-        last = graphs[-1]
-        last.earlier = tuple(graphs[:-1])
-        return last
-
-    def _joined(self, parts: list[TokenGraph], names: list[str]) -> TokenGraph:
+        check_is_fitted(self, "model_")
+        if not self.model_.config.row_steps:
+            raise ValueError("rows listen to no other rows: row_steps is 0")
+        cells = self.tokenizer_.transform(X)
+        outs = self._said(self._exact_model(), bare_rows(cells), self.memory_)
+        steps = zip(*[out.row_graphs for out in outs], strict=True)
+        known = {"source_names": self.row_names_, "source_labels": self._source_labels()}
         rows = len(self.row_names_)
-        degrees = [graph.rowptr.diff() for graph in parts] or [torch.zeros(0, dtype=torch.long)]
-        rowptr = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(degrees).cumsum(0)])
-        col = torch.cat([graph.col for graph in parts] or [torch.zeros(0, dtype=torch.long)])
-        weights = [graph.weight for graph in parts if graph.weight is not None]
-        return TokenGraph(
-            rowptr=rowptr,
-            col=col,
-            num_sources=rows,
-            weight=torch.cat(weights) if weights else torch.zeros(0),
-            names=names,
-            source_names=self.row_names_,
-            source_labels=self._source_labels(),
-        )
-
-    def _source_labels(self) -> Any:
-        raise NotImplementedError
+        graphs = [joined(parts, [0] * len(parts), rows, names=cells.set_names, **known) for parts in steps]
+        return graphs[-1].with_steps(graphs[:-1])
 
     def column_graph(self, X: Any) -> pd.DataFrame:
         """Return which columns attend to which: mean weight over the rows of ``X``, last cell step.
 
         Row: the column that listens; column: the one listened to. Each row sums to 1.
         """
+        check_is_fitted(self, "model_")
         columns = self.tokenizer_.column_names
         total, rows = torch.zeros(len(columns), len(columns), dtype=torch.float64), 0
         for out in self._run(X):
@@ -289,17 +301,12 @@ class TableEstimator(StructFormerEstimator):
         self.row_names_ = state["rows"]
 
     def _tensors(self) -> dict[str, Tensor]:
-        states = {f"memory.{step}": state for step, state in enumerate(self.memory_.states)}
-        return {**super()._tensors(), **states, "memory.labels": self.memory_.labels}
+        memory = {"memory.states": self.memory_.states, "memory.labels": self.memory_.labels}
+        return {**super()._tensors(), **memory}
 
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         super()._load_tensors(tensors)
-        states = tuple(tensors[f"memory.{step}"] for step in range(self.row_steps))
-        self.memory_ = RowMemory(states, tensors["memory.labels"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_exact"}
+        self.memory_ = RowMemory(tensors["memory.states"], tensors["memory.labels"])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -309,17 +316,6 @@ class TableEstimator(StructFormerEstimator):
         return tags
 
 
-def memory_of(model: TableModel, cells: TokenSet, labels: Tensor) -> RowMemory:
-    """Return the training rows as ``model`` sees them; with several row steps each has listened to the others."""
-    with torch.no_grad():
-        rows = torch.cat([model.read(part)[1] for part in batches_of_rows(cells, model.head.weight.dtype)])
-        states = [rows]
-        for block in list(model.blocks)[:-1]:
-            states.append(block(states[-1], None, labels)[0])
-    return RowMemory(tuple(states), labels)
-
-
-def run_rows(model: TableModel, cells: TokenSet, memory: RowMemory) -> Iterator[TableOutput]:
-    with torch.no_grad():
-        for part in batches_of_rows(cells, model.head.weight.dtype):
-            yield model(part, memory=memory)
+def _text_width(cells: TokenSet) -> int:
+    text = cells.get("text")
+    return 0 if text is None else text.shape[1]

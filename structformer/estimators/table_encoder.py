@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.estimators.rows import grid
 from structformer.estimators.table_base import Batch, TableEstimator
 from structformer.models.table import RowMemory, TableModel
 from structformer.tokenize.columns import Column
@@ -23,8 +26,8 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
 
     Part of a row's cells is replaced by cells of other rows or hidden; from what is left the model says what
     stood there, and two such views of a row must stay closer to each other than to other rows (SCARF,
-    arXiv 2106.15147). Numbers and categories are said again; texts take part in the views only. Rows listen to
-    the training rows most like them, as in :class:`StructFormerClassifier`.
+    arXiv 2106.15147). Numbers and categories are said again; texts take part in the views only. Rows listen
+    to the training rows most like them, as in :class:`StructFormerClassifier`.
 
     The parameters are those of :class:`StructFormerRegressor`.
 
@@ -44,24 +47,32 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         Args:
             X: DataFrame or array [rows, columns].
             y: Ignored; there for scikit-learn's pipelines.
-            sample_weight: Importance of each row in the loss.
+            sample_weight: Importance of each row's cells in the loss; rows of weight 0 are left out.
 
         Raises:
             ValueError: The table cannot be used; the message names the culprit.
         """
-        return self._fit_table(X, None, sample_weight, None, stratify=False)
+        return self._fit_table(X, y, sample_weight, None)
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Return one vector a row, [rows, width] float32."""
-        rows = [out.rows for out in self._run(X)]
-        return torch.cat(rows).float().numpy() if rows else np.empty((0, self._n_features_out), np.float32)
+    def transform(self, X: Any) -> Float[np.ndarray, "rows width"]:
+        """Return one vector a row, in float64.
+
+        Raises:
+            ValueError: The table cannot be read; the message names the culprit.
+            NotFittedError: Before `fit`.
+        """
+        return torch.cat([out.rows for out in self._run(X)]).numpy()
 
     @property
     def _n_features_out(self) -> int:
-        return int(self._shape["config"]["width"])
+        return self.model_.config.width
+
+    def _learn_target(self, y: Any, rows: int, weight: Tensor | None) -> np.ndarray:
+        return np.zeros((rows, 0), dtype=np.float32)
 
     def _outputs(self) -> int:
-        return sum(_sizes(self.tokenizer_.columns_))
+        # With texts alone nothing is said again, but no layer may be empty.
+        return max(1, sum(_sizes(self.tokenizer_.columns_)))
 
     def _label_features(self, target: Tensor) -> Tensor:
         return target.float()
@@ -74,34 +85,38 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         columns = self.tokenizer_.columns_
         views = [corrupt_cells(cells, self.CORRUPTED) for _ in range(2)]
         outs = [model(view, labels=labels) for view, _ in views]
-        said = [
-            reconstruction(out.outputs, cells, changed, columns, weight)
-            for out, (_, changed) in zip(outs, views, strict=True)
-        ]
-        return (said[0] + said[1]) / 2 + 0.5 * agreement_loss(outs[0].rows, outs[1].rows)
+        loss = 0.5 * agreement_loss(outs[0].rows, outs[1].rows)
+        for out, (_, changed) in zip(outs, views, strict=True):
+            total, count = reconstruction(out.outputs, cells, changed, columns, weight)
+            loss = loss + 0.5 * total / count.clamp(min=1e-9)
+        return loss
 
     def _validation_score(
         self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
     ) -> float:
         # The same cells are hidden every time, so that scores of different epochs compare.
         view, changed = corrupt_cells(cells, self.CORRUPTED, torch.Generator().manual_seed(0))
-        out = model(view, memory=memory)
-        return -float(reconstruction(out.outputs, cells, changed, self.tokenizer_.columns_, None))
+        columns, first = self.tokenizer_.columns_, 0
+        total, count = torch.zeros(2)
+        for out in self._said(model, view, memory):
+            rows = torch.arange(first, first + len(out.outputs))
+            part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, None)
+            total, count, first = total + part[0], count + part[1], first + len(rows)
+        return -float(total / count.clamp(min=1e-9))
 
 
 def corrupt_cells(
     cells: TokenSet, share: float, generator: torch.Generator | None = None
 ) -> tuple[TokenSet, Bool[Tensor, "rows columns"]]:
-    """Return the table with a share of its cells changed, and which ones: half hidden, half from other rows."""
-    rows = cells.num_sets
-    x, code = cells.x.view(rows, -1), cells.code.view(rows, -1)
+    """Return the table with a share of its cells changed, half hidden, half from other rows; and which."""
+    x, code = grid(cells)
     changed = torch.rand(x.shape, generator=generator, device=x.device) < share
-    other = torch.randint(rows, x.shape, generator=generator, device=x.device)
+    other = torch.randint(len(x), x.shape, generator=generator, device=x.device)
     hidden = changed & (torch.rand(x.shape, generator=generator, device=x.device) < 0.5)
     x = torch.where(changed, x.gather(0, other), x).masked_fill(hidden, 0.0)
     code = torch.where(changed, code.gather(0, other), code).masked_fill(hidden, 0)
-    view = cells.clone()
-    view.x, view.code = x.reshape(-1, 1), code.reshape(-1)
+    view = copy.copy(cells)
+    view["x"], view["code"] = x.reshape(-1, 1), code.flatten()
     return view, changed
 
 
@@ -111,14 +126,19 @@ def reconstruction(
     changed: Bool[Tensor, "rows columns"],
     columns: tuple[Column, ...],
     weight: Tensor | None,
-) -> Tensor:
-    """Return the mean loss over the changed cells: squared error for numbers, cross-entropy for categories."""
-    rows = cells.num_sets
-    x, code = cells.x.view(rows, -1), cells.code.view(rows, -1)
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return the loss summed over the changed cells, and their number; rows count by their weights.
+
+    The loss of a number is its squared error, that of a category its cross-entropy; texts have none.
+    """
+    x, code = grid(cells)
     total, count = outputs.new_zeros(()), outputs.new_zeros(())
-    for place, (column, said) in enumerate(zip(columns, outputs.split(_sizes(columns), dim=1), strict=True)):
-        if column.kind == "text":
+    sizes = _sizes(columns)
+    starts = itertools.accumulate(sizes, initial=0)
+    for place, (column, start, size) in enumerate(zip(columns, starts, sizes, strict=False)):
+        if not size:
             continue
+        said = outputs[:, start : start + size]
         present = (changed[:, place] & (code[:, place] > 0)).to(outputs.dtype)
         if weight is not None:
             present = present * weight
@@ -127,7 +147,7 @@ def reconstruction(
         else:
             losses = F.cross_entropy(said, code[:, place], reduction="none")
         total, count = total + (losses * present).sum(), count + present.sum()
-    return total / count.clamp(min=1e-9)
+    return total, count
 
 
 def _sizes(columns: tuple[Column, ...]) -> list[int]:

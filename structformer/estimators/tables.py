@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, Scale, State
 from structformer.estimators.table_base import TableEstimator
-from structformer.estimators.targets import ClassWeight, class_labels, class_weights, importance, numbers
-from structformer.tokenize.table_frame import as_frame
+from structformer.estimators.targets import ClassWeight, class_labels, class_weights, numbers
 from structformer.training import Callback
 from structformer.training.objectives import classification_loss, regression_loss
 
@@ -22,8 +21,8 @@ from structformer.training.objectives import classification_loss, regression_los
 class StructFormerClassifier(ClassifierMixin, TableEstimator):
     """Classify the rows of a table.
 
-    A row is read as its cells, which listen to each other along a learned graph; the row then listens to the training
-    rows most like it, whose messages carry their classes. A new row listens to training rows only.
+    A row is read as its cells, which listen to each other along a learned graph; the row then listens to the
+    training rows most like it, whose messages carry their classes. A new row listens to training rows only.
 
     Args:
         width: Features of a cell and of a row.
@@ -64,6 +63,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         >>> graph.num_targets, graph.num_sources
         (3, 150)
     """
+
+    _stratified: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -124,25 +125,29 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         Raises:
             ValueError: The table or the target cannot be used; the message names the culprit.
         """
-        labels = class_labels(y, _rows(X), "row")
+        return self._fit_table(X, y, sample_weight, eval_set)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, [rows, classes], in the order of `classes_`."""
+        return torch.from_numpy(self._predicted(X)).softmax(-1).numpy()
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each row."""
+        return self._classes_of(self._predicted(X))
+
+    def _classes_of(self, outputs: np.ndarray) -> np.ndarray:
+        return self.classes_[outputs.argmax(-1)]
+
+    def _learn_target(self, y: Any, rows: int, weight: Tensor | None) -> np.ndarray:
+        labels = class_labels(y, rows, "row", warn=True)
         self._classes = Classes.of(labels)
         self.classes_ = self._classes.values
         target = self._classes.encode(labels)
         self._class_weight = class_weights(self.class_weight, self._classes, torch.from_numpy(target))
-        held = None
-        if eval_set is not None:
-            name = "eval_set's y"
-            labels_held = class_labels(eval_set[1], _rows(eval_set[0]), "row", name)
-            held = (eval_set[0], self._classes.encode(labels_held, name))
-        return self._fit_table(X, target, sample_weight, held, stratify=True)
+        return target
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, [rows, classes], in the order of `classes_`."""
-        return torch.from_numpy(self._predict_outputs(X)).softmax(-1).numpy()
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row."""
-        return self.classes_[self._predict_outputs(X).argmax(-1)]
+    def _read_target(self, y: Any, rows: int, name: str) -> np.ndarray:
+        return self._classes.encode(class_labels(y, rows, "row", name), name)
 
     def _outputs(self) -> int:
         return len(self._classes.values)
@@ -151,7 +156,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         return nn.functional.one_hot(target, self._outputs()).float()
 
     def _loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        return classification_loss(outputs, target, weight, self._class_weight)
+        by_class = None if self._class_weight is None else self._class_weight.to(outputs)
+        return classification_loss(outputs, target, weight, by_class)
 
     def _source_labels(self) -> Any:
         return self.classes_[self.memory_.labels.argmax(-1).numpy()].tolist()
@@ -168,8 +174,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
 class StructFormerRegressor(RegressorMixin, TableEstimator):
     """Predict a number, or several, for each row of a table.
 
-    Rows are read as in :class:`StructFormerClassifier`; the messages of training rows carry their standardised
-    targets. The parameters are the same, without ``class_weight``.
+    Rows are read as in :class:`StructFormerClassifier`; the messages of training rows carry their
+    standardised targets. The parameters are the same, without ``class_weight``.
 
     Examples:
         >>> from sklearn.datasets import load_diabetes
@@ -191,22 +197,26 @@ class StructFormerRegressor(RegressorMixin, TableEstimator):
         Raises:
             ValueError: The table or the target cannot be used; the message names the culprit.
         """
-        target = numbers(y, _rows(X), "row")
-        self._one = target.ndim == 1
-        target = target.reshape(len(target), -1)
-        weight = importance(sample_weight, len(target), "row")
-        self._scale = Scale.of(target, None if weight is None else weight.double().numpy())
-        held = None
-        if eval_set is not None:
-            other = numbers(eval_set[1], _rows(eval_set[0]), "row", "eval_set's y")
-            held = (eval_set[0], self._scale.forward(other.reshape(len(other), -1)).astype(np.float32))
-        standard = self._scale.forward(target).astype(np.float32)
-        return self._fit_table(X, standard, sample_weight, held, stratify=False)
+        return self._fit_table(X, y, sample_weight, eval_set)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted numbers, [rows], or [rows, outputs] when trained on several."""
-        out = self._scale.backward(self._predict_outputs(X))
-        return out[:, 0] if self._one else out
+        outputs = self._predicted(X)
+        found = self._scale.backward(outputs)
+        return found[:, 0] if self._one else found
+
+    def _learn_target(self, y: Any, rows: int, weight: Tensor | None) -> np.ndarray:
+        target = numbers(y, rows, "row")
+        self._one = target.ndim == 1
+        target = target.reshape(rows, -1)
+        self._scale = Scale.of(target, None if weight is None else weight.double().numpy())
+        return self._scale.forward(target).astype(np.float32)
+
+    def _read_target(self, y: Any, rows: int, name: str) -> np.ndarray:
+        target = numbers(y, rows, "row", name).reshape(rows, -1)
+        if target.shape[1] != self._outputs():
+            raise ValueError(f"{name} has {target.shape[1]} outputs, but y has {self._outputs()}")
+        return self._scale.forward(target).astype(np.float32)
 
     def _outputs(self) -> int:
         return len(self._scale.mean)
@@ -232,7 +242,3 @@ class StructFormerRegressor(RegressorMixin, TableEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def _rows(table: Any) -> int:
-    return len(as_frame(table)[0])

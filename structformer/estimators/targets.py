@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
 
@@ -17,7 +20,7 @@ from structformer.training.objectives import balanced_class_weight
 ClassWeight = str | dict[Any, float] | None
 
 
-def class_labels(y: Any, count: int, thing: str, name: str = "y") -> np.ndarray:
+def class_labels(y: Any, count: int, thing: str, name: str = "y", warn: bool = False) -> np.ndarray:
     """Return one class label a thing.
 
     Args:
@@ -25,12 +28,17 @@ def class_labels(y: Any, count: int, thing: str, name: str = "y") -> np.ndarray:
         count: Number of things.
         thing: What a label belongs to ("set", "graph").
         name: What messages call ``y``.
+        warn: Warn when the labels stand in a column, [things, 1], as scikit-learn does.
 
     Raises:
-        ValueError: ``y`` is missing, has another length, holds missing labels, or numbers that are no classes.
+        ValueError: ``y`` is missing or has another length, holds missing labels, or numbers that are no
+            classes.
     """
     labels = _vector(y, count, thing, name)
     if labels.ndim == 2 and labels.shape[1] == 1:
+        if warn:
+            message = f"A column-vector {name} was passed when a 1d array was expected; pass {name}.ravel()"
+            warnings.warn(message, DataConversionWarning, stacklevel=4)
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise ValueError(f"{name} must hold one label a {thing} (got shape {list(labels.shape)})")
@@ -50,7 +58,10 @@ def numbers(y: Any, count: int, thing: str, name: str = "y") -> Float[np.ndarray
         ValueError: ``y`` is missing, has another length, or holds something else than finite numbers.
     """
     try:
-        target = _vector(y, count, thing, name).astype(np.float64)
+        values = _vector(y, count, thing, name)
+        if np.iscomplexobj(values):
+            raise ValueError(f"{name} must hold real numbers. Complex data not supported")
+        target = values.astype(np.float64)
     except (TypeError, ValueError) as error:
         if str(error).startswith(name):
             raise
@@ -82,11 +93,12 @@ def importance(sample_weight: Any, count: int, thing: str) -> Float[Tensor, " th
         raise ValueError(f"sample_weight must not be negative (got {weight[place]} at position {place})")
     if not weight.any():
         raise ValueError("sample_weight is zero everywhere: some weight must be positive")
-    return torch.from_numpy((weight / weight.mean()).astype(np.float32))
+    # An exactly rounded sum does not depend on the order of the rows.
+    return torch.from_numpy((weight * (count / math.fsum(weight))).astype(np.float32))
 
 
 def class_weights(rule: ClassWeight, classes: Classes, target: Int[Tensor, " things"]) -> Tensor | None:
-    """Return one weight a class: as ``rule`` names them, scikit-learn's "balanced", or None for equal weights.
+    """Return one weight a class, as ``rule`` names them or scikit-learn's "balanced"; None if all are equal.
 
     Raises:
         ValueError: The rule is something else, or names a class that is not there.
@@ -106,7 +118,8 @@ def class_weights(rule: ClassWeight, classes: Classes, target: Int[Tensor, " thi
 
 def _vector(y: Any, count: int, thing: str, name: str) -> np.ndarray:
     if y is None:
-        raise ValueError(f"{name} must be given: one target a {thing} (got None)")
+        # The wording is the one that scikit-learn asks of its estimators.
+        raise ValueError(f"fit requires {name} to be passed, but the target {name} is None")
     values = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
     if values.ndim == 0:
         raise ValueError(f"{name} must hold one target a {thing} (got {y!r})")

@@ -305,9 +305,9 @@ function startGraph(root) {
     }
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  new ResizeObserver(() => {
+  new ResizeObserver(() => requestAnimationFrame(() => {
     if (canvas.clientWidth !== width) { measure(); refresh(); }
-  }).observe(canvas);
+  })).observe(canvas);
   showLegend();
   measure();
   refresh();

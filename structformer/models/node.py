@@ -71,7 +71,7 @@ class NodeModel(nn.Module):
         # Nothing is known about the features at first; labels along the graph already are a good guess.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.log_trust = nn.Parameter(torch.zeros(()))
+        self.log_trust = nn.Parameter(torch.full((), 1.0))
         for block in self.encoder.blocks:
             assert isinstance(block, SOESBlock)
             # Labels spread along the data's own edges; learned ones, about which little is known yet, must not

@@ -33,6 +33,7 @@ class TableModelConfig:
         row_neighbors: Training rows that a row may listen to.
         dropout: Probability of dropping a feature or an attention weight.
         cell_dropout: Probability of hiding a whole cell in training.
+        bins: Pieces of the function that embeds a number.
     """
 
     width: int = 64
@@ -43,6 +44,7 @@ class TableModelConfig:
     row_neighbors: int = 32
     dropout: float = 0.1
     cell_dropout: float = 0.1
+    bins: int = 16
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ class RowMemory:
     """The training rows as new rows see them.
 
     Attributes:
-        states: For each row step the states [rows, width] that are listened to.
+        states: [rows, width], as read from their cells.
         labels: Their targets as features [rows, label_features]: one-hot classes, or standardised numbers.
     """
 
-    states: tuple[Float[Tensor, "rows width"], ...]
+    states: Float[Tensor, "rows width"]
     labels: Float[Tensor, "rows features"]
 
 
@@ -66,11 +68,10 @@ class TableOutput:
     rows: Float[Tensor, "rows width"]
     row_graphs: list[TokenGraph]
     cells: Encoded
-    sources: tuple[Float[Tensor, "rows width"], ...]
 
 
 class RowBlock(nn.Module):
-    """Rows listen to the rows most like them, whose messages carry their targets (cf. TabR, arXiv 2307.14338).
+    """Rows listen to the rows most like them, whose messages carry their targets (cf. TabR, 2307.14338).
 
     With no label features there are no targets to carry, and messages are the rows' states alone.
     """
@@ -93,17 +94,20 @@ class RowBlock(nn.Module):
     def forward(
         self,
         h: Float[Tensor, "rows width"],
-        source: Float[Tensor, "sources width"] | None,
+        source: Float[Tensor, "sources width"],
         labels: Float[Tensor, "sources features"],
+        same: bool = False,
     ) -> tuple[Float[Tensor, "rows width"], TokenGraph]:
-        """Return the rows' next states and the row graph. ``source`` None: among themselves, never themselves."""
-        x = self.norm(h)
-        if source is None:
-            graph = self.structure(x, exclude_self=True)
-            said = x
-        else:
-            said = self.norm(source)
-            graph = self.structure(x, source=said)
+        """Return the rows' next states and the row graph.
+
+        Args:
+            h: States of the rows that listen.
+            source: States of the rows listened to.
+            labels: Targets of the rows listened to, as features.
+            same: Both are the same rows; none then listens to itself.
+        """
+        x, said = self.norm(h), self.norm(source)
+        graph = self.structure(x, source=said, exclude_self=same)
         message = said if self.label is None else said + self.label(labels)
         h = h + self.dropout(self.attention(x, graph, source=said, message=message))
         h = h + self.dropout(self.feedforward(self.norm_feedforward(h)))
@@ -113,8 +117,10 @@ class RowBlock(nn.Module):
 class TableModel(nn.Module):
     """Cells → row → most similar training rows → outputs.
 
-    In training the rows of a batch listen to each other, labels included, and never to themselves. At prediction
-    each row listens to the :class:`RowMemory` alone, so that its result does not depend on the other new rows.
+    In training the rows of a batch listen to each other, labels included, and never to themselves. At
+    prediction each row listens to the :class:`RowMemory` alone, so that its result does not depend on the
+    other new rows. In every step the rows listened to are as read from their cells: a row that has heard
+    its neighbours has heard their labels, and would hand a training row's own label back to it.
     """
 
     def __init__(
@@ -128,7 +134,7 @@ class TableModel(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.embedding = CellEmbedding(columns, width, text_features=text_features)
+        self.embedding = CellEmbedding(columns, width, config.bins, text_features)
         self.cells = SOESEncoder(
             SOESEncoderConfig(
                 width=width,
@@ -158,20 +164,22 @@ class TableModel(nn.Module):
             cells: Cells of the rows, as ``TableTokenizer`` makes them.
             labels: Targets of these rows as features; the rows then listen to each other (training).
             memory: Training rows to listen to instead (prediction).
+
+        Raises:
+            ValueError: Neither labels nor memory are given.
         """
-        encoded, h = self.read(cells)
+        encoded, read = self.read(cells)
+        same = memory is None
+        if memory is None:
+            if labels is None:
+                raise ValueError("labels or memory must be given (got neither)")
+            memory = RowMemory(read, labels)
+        h = read
         graphs: list[TokenGraph] = []
-        sources: list[Tensor] = []
-        for step, block in enumerate(self.blocks):
-            sources.append(h)
-            if memory is not None:
-                h, graph = block(h, memory.states[step], memory.labels)
-            elif labels is not None:
-                h, graph = block(h, None, labels)
-            else:
-                raise ValueError("labels or memory must be given")
+        for block in self.blocks:
+            h, graph = block(h, memory.states, memory.labels, same)
             graphs.append(graph)
-        return TableOutput(self.head(self.norm(h)), h, graphs, encoded, tuple(sources))
+        return TableOutput(self.head(self.norm(h)), h, graphs, encoded)
 
     def read(self, cells: TokenSet) -> tuple[Encoded, Float[Tensor, "rows width"]]:
         """Return the encoded cells and one vector a row."""
@@ -179,5 +187,6 @@ class TableModel(nn.Module):
         if self.training and self.config.cell_dropout:
             h = h * (torch.rand(len(h), 1, device=h.device) >= self.config.cell_dropout)
         encoded = self.cells(h, cells.ptr)
-        by_column = self.by_column(self.dropout(encoded.tokens.view(cells.num_sets, -1)))
-        return encoded, by_column + self.pooling(encoded.tokens, cells.ptr)
+        side_by_side = encoded.tokens.reshape(cells.num_sets, self.by_column.in_features)
+        pooled = self.pooling(encoded.tokens, cells.ptr)
+        return encoded, self.by_column(self.dropout(side_by_side)) + pooled

@@ -89,7 +89,8 @@ class ASAM(nn.Module):
         message = source if message is None else message
         bias = None
         if graph.weight is not None:
-            bias = (graph.weight + self.EPSILON).log().view(graph.num_edges, -1) * self.structure_gate
+            bias = (graph.weight + self.EPSILON).log()
+            bias = (bias[:, None] if bias.ndim == 1 else bias) * self.structure_gate
         if edge_features is not None:
             edge_bias = self.edge_score(edge_features)
             bias = edge_bias if bias is None else bias + edge_bias

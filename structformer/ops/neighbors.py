@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -60,8 +62,7 @@ def neighbors(
     if include_self and exclude_self:
         raise ValueError("include_self and exclude_self contradict each other (got both True)")
     skip_self = include_self or exclude_self
-    if query.dtype not in (torch.float32, torch.float64):
-        query, key = query.float(), key.float()
+    query, key = _tame("query", query), _tame("key", key)
     search = Search(query, key, ptr, key_ptr, k, causal, skip_self, include_self)
     rowptr, col = _link(search)
     graph = TokenGraph(rowptr, col, key.shape[0], ptr=ptr_in)
@@ -164,11 +165,6 @@ def _check(
             "query and key must be [tokens, affinity] of the same affinity and type "
             f"(got {query.dtype} {list(query.shape)} and {key.dtype} {list(key.shape)})"
         )
-    for name, x in (("query", query), ("key", key)):
-        # One cheap sum tells: it can overflow without a culprit, but cannot be finite with one.
-        if not bool(x.sum().isfinite()) and not bool(x.isfinite().all()):
-            token = int((~x.isfinite()).any(1).nonzero()[0])
-            raise ValueError(f"{name} must be finite (token {token} is not)")
     if key_ptr is None:
         key_ptr = ptr
     elif ptr is None and key_ptr.numel() != 2:
@@ -185,6 +181,19 @@ def _check(
             "as many, in the same sets"
         )
     return ptr, key_ptr
+
+
+def _tame(name: str, x: Tensor) -> Tensor:
+    """Bring vectors to a type and size whose products do not overflow; the order of products stays."""
+    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    if not x.numel():
+        return x
+    largest = max(abs(float(bound)) for bound in x.aminmax())
+    if not math.isfinite(largest):
+        token = int((~x.isfinite()).any(1).nonzero()[0])
+        raise ValueError(f"{name} must be finite (token {token} is not)")
+    # Scaling by a power of two rounds nothing.
+    return x / 2.0 ** (math.frexp(largest)[1] - 1) if largest > 1e12 else x
 
 
 def _check_ptr(name: str, ptr: Tensor | None, x: Tensor) -> Tensor:

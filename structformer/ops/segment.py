@@ -78,7 +78,8 @@ def reduce_rows(src: Tensor, rowptr: Tensor, reduce: str, dim: int = 0) -> Tenso
         shape = list(src.shape)
         shape[dim] = rowptr.numel() - 1
         return src.new_zeros(shape)
-    if uses_scatter() and torch_scatter is not None:
+    # The maximum of torch-scatter turns −inf into the lowest finite number and overlooks nan.
+    if reduce == "sum" and uses_scatter() and torch_scatter is not None:
         return torch_scatter.segment_csr(src, rowptr[(None,) * dim], reduce=reduce)
     offsets = rowptr.expand(*src.shape[:dim], -1).contiguous()
     out = torch.segment_reduce(src.contiguous(), reduce, offsets=offsets, axis=dim, unsafe=True, initial=None)

@@ -106,13 +106,13 @@ def _from_rows(table: Any) -> pd.DataFrame:
     if isinstance(table, pd.Series):
         table = table.to_numpy()
     if not isinstance(table, np.ndarray):
-        if isinstance(table, (str, bytes, dict)) or not hasattr(table, "__len__"):
+        if hasattr(table, "__array__"):
+            table = np.asarray(table)
+        elif isinstance(table, (str, bytes, dict)) or not hasattr(table, "__len__"):
             raise TypeError(
                 "table must be a DataFrame, a two-dimensional array or a list of rows "
                 f"(got {type(table).__name__})"
             )
-        if hasattr(table, "__array__"):
-            table = np.asarray(table)
     if isinstance(table, np.ndarray):
         if table.ndim != 2:
             raise ValueError(

@@ -98,7 +98,7 @@ def train(
     if not len(loader):
         raise ValueError("loader must yield at least one batch (got none)")
     optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.learning_rate)
-    with _accelerator(config) as accelerator:
+    with _accelerator(config, model) as accelerator:
         trained, optimizer, batches = accelerator.prepare(model, optimizer, loader)
         plain = accelerator.unwrap_model(trained)
         average = None
@@ -146,19 +146,17 @@ def train(
                     history.stopped = "patience" if late and not any(asked) else "callback"
                 if history.stopped != "epochs":
                     break
-        # Mixed precision wraps `forward`, and the wrapper would outlive training.
-        accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
     model.load_state_dict(keeper.weights)
     model.to("cpu").eval()
     return history
 
 
 @contextmanager
-def _accelerator(config: TrainingConfig) -> Generator[Accelerator]:
-    """An accelerator that leaves accelerate's process-wide state as it found it.
+def _accelerator(config: TrainingConfig, model: nn.Module) -> Generator[Accelerator]:
+    """An accelerator that leaves the model's `forward` and accelerate's process-wide state as they were.
 
     That state fixes device and precision at first use; a second model with another precision would
-    otherwise be refused.
+    otherwise be refused. Mixed precision wraps `forward`, and the wrapper would outlive training.
     """
     found = bool(AcceleratorState._shared_state), bool(PartialState._shared_state)
     cpu = config.device == "cpu" or not torch.accelerator.is_available()
@@ -166,7 +164,10 @@ def _accelerator(config: TrainingConfig) -> Generator[Accelerator]:
     wrapper = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:
         accelerator = Accelerator(cpu=cpu, mixed_precision=config.precision, kwargs_handlers=[wrapper])
-        yield accelerator
+        try:
+            yield accelerator
+        finally:
+            accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     finally:
         if not found[0]:
             # What holds the group of processes together stays.

@@ -198,6 +198,7 @@ def test_the_named_functions_are_the_named_rules():
         ((torch.ones(5, 3), torch.tensor([0, 5]), torch.tensor([1.5, 2.0])), r"one a head, 3 \(got 2\)"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         segment_entmax(*arguments)

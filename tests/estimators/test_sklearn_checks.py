@@ -1,0 +1,44 @@
+"""scikit-learn's own checks of what calls itself an estimator."""
+
+from typing import Any
+
+import pytest
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from structformer.estimators.table_encoder import TableEncoder
+from structformer.estimators.tables import StructFormerClassifier, StructFormerRegressor
+
+FAST: dict[str, Any] = {
+    "width": 16,
+    "heads": 2,
+    "epochs": 10,
+    "learning_rate": 0.01,
+    "random_state": 0,
+    "verbose": False,
+}
+REPEATED = "check_sample_weight_equivalence_on_dense_data"
+WHY_NOT = (
+    "A weight scales a row's loss. Repeating the row instead changes the batches, the quantiles that scale "
+    "columns, and how often the row is listened to, so that the trained network is another one."
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def expected_failures(estimator: Any) -> dict[str, str]:
+    return {REPEATED: WHY_NOT}
+
+
+@parametrize_with_checks(
+    [StructFormerClassifier(**FAST), StructFormerRegressor(**FAST), TableEncoder(**FAST)],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_contract(estimator: Any, check: Any) -> None:
+    check(estimator)

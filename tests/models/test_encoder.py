@@ -1,0 +1,220 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from structformer.models.encoder import EdgeFeatures, Encoded, SOESEncoder, SOESEncoderConfig
+
+WIDTH, HEADS, FEATURES = 10, 2, 3
+PTR = torch.tensor([0, 7, 8, 8, 19])  # sets of 7, 1, 0 and 11 tokens
+TOKENS = 19
+EDGES = torch.tensor([[0, 6, 2, 18, 9, 9, 17, 2], [1, 1, 3, 8, 9, 17, 9, 3]])  # one loop, one repeated
+
+
+def encoder(**changes):
+    arguments = {"width": WIDTH, "heads": HEADS, "neighbors": 3, "affinity": 5, "dropout": 0.0, **changes}
+    return SOESEncoder(SOESEncoderConfig(**arguments)).double().eval()
+
+
+def inputs(rng):
+    h = torch.randn(TOKENS, WIDTH, generator=rng, dtype=torch.float64)
+    return h, torch.randn(EDGES.shape[1], FEATURES, generator=rng, dtype=torch.float64)
+
+
+def close(found, expected, atol=1e-9):
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    shared=st.booleans(),
+    normalizer=st.sampled_from(["softmax", "sparsemax", "entmax15"]),
+)
+@settings(deadline=None, max_examples=15)
+def test_permuting_tokens_and_edges_permutes_tokens_and_graphs(seed, shared, normalizer, shuffled, dense):
+    rng = torch.Generator().manual_seed(seed)
+    model = encoder(edge_features=FEATURES, shared=shared, normalizer=normalizer)
+    h, attributes = inputs(rng)
+    perm, order = shuffled(PTR, seed), torch.randperm(EDGES.shape[1], generator=rng)
+    place = torch.empty_like(perm)
+    place[perm] = torch.arange(TOKENS)
+    plain = model(h, PTR, edge_index=EDGES, edge_attr=attributes)
+    moved = model(h[perm], PTR, edge_index=place[EDGES][:, order], edge_attr=attributes[order])
+    close(moved.tokens, plain.tokens[perm])
+    for before, after in zip(plain.graphs, moved.graphs, strict=True):
+        close(dense(after), dense(before)[perm][:, perm])
+
+
+def test_a_set_alone_equals_the_set_in_company(rng):
+    model, (h, attributes) = encoder(edge_features=FEATURES), inputs(rng)
+    together = model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens
+    for start, stop in [(0, 7), (7, 8), (8, 19)]:
+        inside = (EDGES[0] >= start) & (EDGES[0] < stop)
+        edges = EDGES[:, inside] - start
+        alone = model(h[start:stop], edge_index=edges, edge_attr=attributes[inside]).tokens
+        close(alone, together[start:stop], atol=1e-12)
+
+
+def test_no_gradient_crosses_sets(rng):
+    model, (h, attributes) = encoder(edge_features=FEATURES), inputs(rng)
+    h.requires_grad_()
+    out = model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens
+    (grad,) = torch.autograd.grad(out[:7].square().sum(), h)
+    assert grad[:7].abs().sum() > 0
+    assert (grad[7:] == 0).all()
+
+
+@pytest.mark.parametrize("neighbors", [3, 50])
+def test_causal_outputs_depend_on_nothing_later(rng, neighbors):
+    model, (h, attributes) = encoder(edge_features=FEATURES, neighbors=neighbors), inputs(rng)
+    h.requires_grad_()
+    out = model(h, PTR, edge_index=EDGES, edge_attr=attributes, causal=True).tokens
+    for i in range(TOKENS):
+        (grad,) = torch.autograd.grad(out[i].square().sum(), h, retain_graph=True)
+        assert grad[i].abs().sum() > 0
+        assert (grad[i + 1 :] == 0).all()
+
+
+@pytest.mark.parametrize("neighbors", [1, 50])
+def test_own_edges_are_in_the_graph_of_every_step(rng, neighbors):
+    model, (h, _) = encoder(steps=3, neighbors=neighbors), inputs(rng)
+    graphs = model(h, PTR, edge_index=EDGES).graphs
+    assert len(graphs) == 3
+    for graph in graphs:
+        kept = {*zip(graph.col[graph.given].tolist(), graph.row[graph.given].tolist(), strict=True)}
+        assert kept == {*map(tuple, EDGES.T.tolist())}
+
+
+def test_without_learning_only_own_edges_carry(rng):
+    model, (h, _) = encoder(learn=False), inputs(rng)
+    h.requires_grad_()
+    encoded = model(h, PTR, edge_index=EDGES)
+    (grad,) = torch.autograd.grad(encoded.tokens[4].sum(), h)
+    assert (grad[torch.arange(TOKENS) != 4] == 0).all(), "token 4 has no edge of its own"
+    assert encoded.graphs[0].num_edges == TOKENS + len({*map(tuple, EDGES.T.tolist())} - {(9, 9)})
+
+
+def test_edge_attributes_count_where_the_edge_is_heard(rng):
+    model, (h, attributes) = encoder(steps=1, edge_features=FEATURES), inputs(rng)
+    plain = model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens
+    other = attributes.clone()
+    other[3] += 1.0  # the edge 18 → 8
+    changed = (model(h, PTR, edge_index=EDGES, edge_attr=other).tokens != plain).any(1)
+    assert changed.nonzero().flatten().tolist() == [8]
+
+
+def test_edge_features_are_looked_up_along_any_graph(rng):
+    _, attributes = inputs(rng)
+    graph = encoder()(inputs(rng)[0], PTR).graphs[0]
+    found = EdgeFeatures(EDGES, attributes, TOKENS).along(graph)
+    dense = torch.zeros(TOKENS, TOKENS, FEATURES, dtype=torch.float64)
+    dense.index_put_((EDGES[1], EDGES[0]), attributes, accumulate=True)  # parallel edges add up
+    assert torch.equal(found, dense[graph.row, graph.col])
+    nothing = EdgeFeatures(EDGES[:, :0], attributes[:0], TOKENS).along(graph)
+    assert torch.equal(nothing, torch.zeros(graph.num_edges, FEATURES, dtype=torch.float64))
+
+
+def test_smoothness_equals_its_dense_twin_with_gradients(rng, dense):
+    model, (h, _) = encoder(steps=3), inputs(rng)
+    encoded = model(h, PTR, edge_index=EDGES)
+    a, b, c = (dense(graph) for graph in encoded.graphs)
+    assert encoded.graphs[0].num_edges != encoded.graphs[1].num_edges or not torch.equal(
+        encoded.graphs[0].col, encoded.graphs[1].col
+    )
+    twin = ((b - a).square().sum() + (c - b).square().sum()) / 2 / TOKENS
+    torch.testing.assert_close(encoded.smoothness, twin)
+    parameters = [block.structure.query.weight for block in model.blocks]
+    found = torch.autograd.grad(encoded.smoothness, parameters, retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(twin, parameters))
+    assert all(grad.abs().sum() > 0 for grad in found)
+
+
+def test_smoothness_of_identical_graphs_is_zero(rng):
+    encoded = encoder(steps=1)(inputs(rng)[0], PTR)
+    assert encoded.smoothness == 0
+    assert Encoded(encoded.tokens, encoded.graphs * 3).smoothness == 0
+
+
+def test_complete_sets_need_no_search_and_give_what_it_gives(rng, dense):
+    h, _ = inputs(rng)
+    torch.manual_seed(0)
+    searched = encoder(steps=2, neighbors=10)  # of 11 tokens, k = 10 are all the others
+    torch.manual_seed(0)
+    known = encoder(steps=2, neighbors=11)
+    for a, b in zip(searched(h, PTR).graphs, known(h, PTR).graphs, strict=True):
+        close(dense(a), dense(b), atol=1e-12)
+    graphs = known(h, PTR).graphs
+    assert graphs[0].col is graphs[1].col
+
+
+def test_one_shared_block_serves_all_steps():
+    one, many = encoder(steps=4, shared=True), encoder(steps=4)
+    assert (len(one.blocks), len(many.blocks)) == (1, 4)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_seed_decides_everything(rng, dropout):
+    h, _ = inputs(rng)
+    outs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outs.append(encoder(dropout=dropout).train()(h, PTR).tokens)
+    assert torch.equal(outs[0], outs[1])
+    assert not torch.allclose(outs[0], outs[2])
+
+
+def test_gradients_reach_every_parameter(rng):
+    model, (h, attributes) = encoder(edge_features=FEATURES), inputs(rng)
+    weight = torch.randn(TOKENS, WIDTH, generator=rng, dtype=torch.float64)
+    (model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens * weight).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_it_learns_which_token_of_its_set_is_largest(rng):
+    """A token's label depends on the others of its set: what a token sees of itself says little."""
+    h = torch.randn(60, WIDTH, generator=rng)
+    ptr = torch.arange(0, 61, 5)
+    best = h[:, 0].view(-1, 5).argmax(1)
+    label = torch.nn.functional.one_hot(best, 5).flatten().bool()
+    model = encoder(neighbors=4).float().train()
+    head = torch.nn.Linear(WIDTH, 1)
+    optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=1e-2)
+    for _ in range(150):
+        out = head(model(h, ptr).tokens).squeeze(1)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(out, label.float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss < 0.02:
+            break
+    assert loss < 0.02
+    assert torch.equal(out > 0, label)
+
+
+@pytest.mark.parametrize("ptr", [torch.tensor([0]), torch.tensor([0, 0, 0])])
+def test_no_tokens_are_encoded_as_none(ptr):
+    encoded = encoder()(torch.zeros(0, WIDTH, dtype=torch.float64), ptr)
+    assert encoded.tokens.shape == (0, WIDTH)
+    assert encoded.smoothness == 0
+
+
+def test_bad_input_is_named(rng):
+    h, attributes = inputs(rng)
+    with pytest.raises(ValueError, match=r"h must have 10 features, the encoder's width \(got 7\)"):
+        encoder()(h[:, :7], PTR)
+    with pytest.raises(ValueError, match=r"edge_attr must have 3 features.*\(got 0\)"):
+        encoder(edge_features=FEATURES)(h, PTR, edge_index=EDGES)
+    with pytest.raises(ValueError, match=r"edge_attr must have 0 features.*\(got 3\)"):
+        encoder()(h, PTR, edge_index=EDGES, edge_attr=attributes)
+    with pytest.raises(ValueError, match="edges must stay in one set"):
+        encoder()(h, PTR, edge_index=torch.tensor([[0], [9]]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("steps", 0), ("dropout", 1.0), ("dropout", -0.1), ("heads", 3), ("neighbors", 0)]
+)
+def test_a_bad_configuration_names_the_field(field, value):
+    with pytest.raises(ValueError, match=rf"{field} .*got (heads=)?{value}"):
+        encoder(**{field: value})

@@ -1,0 +1,94 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from structformer.graph import TokenGraph
+from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
+from structformer.models.node import propagate
+from structformer.tokens import TokenSet
+
+FEATURES, CLASSES = 5, 3
+PTR = torch.tensor([0, 7, 8, 19])
+EDGES = torch.tensor([[0, 6, 18, 9, 3, 12], [1, 1, 8, 17, 6, 11]])
+
+
+def nodes(rng):
+    return TokenSet(torch.randn(19, FEATURES, generator=rng, dtype=torch.float64), PTR, EDGES)
+
+
+def labels():
+    known = torch.zeros(19, CLASSES, dtype=torch.float64)
+    known[[0, 5, 9, 16], [0, 1, 2, 1]] = 1.0
+    return known
+
+
+def model(**changes):
+    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, **changes)
+    model = NodeModel(TokenInput(FEATURES), CLASSES, config).double().eval()
+    with torch.no_grad():  # away from the initial zeros
+        model.head.weight.normal_()
+    return model
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(deadline=None, max_examples=15)
+def test_permuting_tokens_permutes_the_scores(seed, shuffled):
+    tokens, perm, read = nodes(torch.Generator().manual_seed(seed)), shuffled(PTR, seed), model()
+    expected = read(tokens, labels()).outputs[perm]
+    found = read(tokens.permute(perm), labels()[perm]).outputs
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_nothing_crosses_sets(rng):
+    tokens, known, read = nodes(rng), labels().requires_grad_(), model()
+    tokens.x.requires_grad_()
+    out = read(tokens, known).outputs[8:]
+    grads = torch.autograd.grad(out.square().sum(), [tokens.x, known])
+    assert all(grad[8:].abs().sum() > 0 for grad in grads)
+    assert all((grad[:8] == 0).all() for grad in grads)
+
+
+def test_gradients_reach_every_parameter(rng):
+    read = model()
+    read(nodes(rng), labels()).outputs.square().sum().backward()
+    for name, parameter in read.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_labels_spread_as_the_formula_says(rng, dense):
+    graph = model()(nodes(rng)).encoded.graphs[-1]
+    step, state, known = dense(graph), labels(), labels()
+    for _ in range(7):
+        state = 0.8 * step @ state + 0.2 * known
+    found = propagate(graph, known, spread=0.8, rounds=7)
+    arrived = state.sum(1) > 1e-9
+    torch.testing.assert_close(found[arrived], (state / state.sum(1, keepdim=True))[arrived])
+    assert (found[~arrived] == 1 / CLASSES).all()
+    torch.testing.assert_close(found.sum(1), torch.ones(19, dtype=torch.float64))
+
+
+def test_a_token_that_no_label_reaches_is_of_no_class():
+    edges = torch.tensor([[0, 2], [1, 2]])
+    graph = TokenGraph.from_edge_index(edges, 3, torch.ones(2, dtype=torch.float64))
+    found = propagate(graph, labels()[:3, :2], spread=0.9, rounds=3)
+    assert found.tolist() == [[1, 0], [1, 0], [0.5, 0.5]]
+
+
+def test_at_first_labels_decide_alone(rng):
+    config = SOESEncoderConfig(width=10, heads=2, neighbors=1, affinity=5)
+    fresh = NodeModel(TokenInput(FEATURES), CLASSES, config).double().eval()
+    out = fresh(nodes(rng), labels())
+    assert (out.read == 0).all()
+    arrived = out.spread.amax(1) > 1 / CLASSES
+    assert arrived.sum() > 4
+    assert torch.equal(out.outputs[arrived].argmax(1), out.spread[arrived].argmax(1))
+
+
+def test_no_labels_are_labels_of_nobody(rng):
+    tokens, read = nodes(rng), model()
+    out = read(tokens)
+    assert torch.equal(out.outputs, read(tokens, torch.zeros_like(out.outputs)).outputs)
+    assert (out.spread == 1 / CLASSES).all()
+    (grad,) = torch.autograd.grad(out.outputs[3, 0], read.head.weight)
+    assert grad.abs().sum() > 0, "what the encoder reads still counts"

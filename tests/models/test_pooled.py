@@ -1,0 +1,76 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from structformer.models import PooledModel, SOESEncoderConfig, TokenInput
+from structformer.tokens import TokenSet
+
+FEATURES, OUTPUTS, EDGE_FEATURES = 3, 2, 5
+PTR = torch.tensor([0, 7, 8, 19])
+EDGES = torch.tensor([[0, 6, 18, 9], [1, 1, 8, 17]])
+BINS = [[-1.0, 0.0, 1.0], [], [-2.0, 2.0]]
+
+
+def sets(rng, edges=True):
+    x = torch.randn(19, FEATURES, generator=rng, dtype=torch.float64)
+    attributes = torch.randn(4, EDGE_FEATURES, generator=rng, dtype=torch.float64)
+    kind = torch.randint(2, (19,), generator=rng)
+    if not edges:
+        return TokenSet(x, PTR, token_type=kind)
+    return TokenSet(x, PTR, EDGES, attributes, token_type=kind)
+
+
+def model(edge_features=EDGE_FEATURES, **changes):
+    arguments = {"width": 10, "heads": 2, "neighbors": 3, "affinity": 5, "edge_features": edge_features}
+    config = SOESEncoderConfig(**arguments, **changes)
+    given = TokenInput(FEATURES, BINS, token_types=2, edge_features=edge_features)
+    return PooledModel(given, OUTPUTS, config).double().eval()
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(deadline=None, max_examples=15)
+def test_the_order_of_tokens_changes_no_output(seed, shuffled):
+    tokens, pooled = sets(torch.Generator().manual_seed(seed)), model()
+    expected, found = pooled(tokens), pooled(tokens.permute(shuffled(PTR, seed)))
+    torch.testing.assert_close(found.outputs, expected.outputs, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.sets, expected.sets, rtol=0, atol=1e-9)
+
+
+def test_a_set_alone_gives_what_it_gives_in_company(rng):
+    tokens, pooled = sets(rng), model()
+    together = pooled(tokens).outputs
+    for place in range(3):
+        alone = pooled(tokens.select(torch.tensor([place]))).outputs
+        torch.testing.assert_close(alone, together[place : place + 1], rtol=0, atol=1e-12)
+
+
+def test_no_gradient_crosses_sets(rng):
+    tokens, pooled = sets(rng), model()
+    tokens.x.requires_grad_()
+    (grad,) = torch.autograd.grad(pooled(tokens).outputs[0].sum(), tokens.x)
+    assert grad[:7].abs().sum() > 0
+    assert (grad[7:] == 0).all()
+
+
+def test_gradients_reach_every_parameter(rng):
+    pooled, tokens = model(), sets(rng)
+    pooled(tokens).outputs.square().sum().backward()
+    for name, parameter in pooled.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("edges", [False, True])
+def test_sets_need_no_edges(rng, edges):
+    out = model(0)(sets(rng, edges=False)) if not edges else model()(sets(rng))
+    assert out.outputs.shape == (3, OUTPUTS)
+    assert len(out.encoded.graphs) == 2
+
+
+def test_edges_without_attributes_count_as_zeros(rng):
+    tokens, pooled = sets(rng), model()
+    tokens.edge_attr = torch.zeros(4, EDGE_FEATURES, dtype=torch.float64)
+    expected = pooled(tokens).outputs
+    del tokens.edge_attr
+    torch.testing.assert_close(pooled(tokens).outputs, expected)
