@@ -5,14 +5,41 @@ from __future__ import annotations
 import os
 
 from structformer.estimators.base import StructFormerEstimator
+from structformer.estimators.table_encoder import TableEncoder
+from structformer.estimators.encoders import GraphEncoder, SetEncoder
+from structformer.estimators.graphs import GraphClassifier, GraphRegressor
+from structformer.estimators.nodes import NodeClassifier
+from structformer.estimators.sets import SetClassifier, SetRegressor
+from structformer.estimators.table_encoder import TableEncoder
 from structformer.estimators.tables import StructFormerClassifier, StructFormerRegressor
 from structformer.training import load_checkpoint
 
 __all__ = [
+    "GraphClassifier",
+    "GraphEncoder",
+    "GraphRegressor",
+    "NodeClassifier",
+    "SetClassifier",
+    "SetEncoder",
+    "SetRegressor",
     "StructFormerClassifier",
     "StructFormerRegressor",
+    "TableEncoder",
     "load",
 ]
+
+_SAVED: tuple[type[StructFormerEstimator], ...] = (
+    GraphClassifier,
+    GraphEncoder,
+    GraphRegressor,
+    NodeClassifier,
+    SetClassifier,
+    SetEncoder,
+    SetRegressor,
+    StructFormerClassifier,
+    StructFormerRegressor,
+    TableEncoder,
+)
 
 
 def load(folder: str | os.PathLike[str]) -> StructFormerEstimator:
@@ -29,7 +56,7 @@ def load(folder: str | os.PathLike[str]) -> StructFormerEstimator:
         ValueError: A file is damaged, of a newer format, or names an unknown estimator.
     """
     state, tensors = load_checkpoint(folder)
-    known = {name: globals()[name] for name in __all__ if name != "load"}
+    known = {estimator.__name__: estimator for estimator in _SAVED}
     if state.get("class") not in known:
         raise ValueError(f"{folder} holds a {state.get('class')!r}; this version knows {sorted(known)}")
     return known[state["class"]]._from_saved(state, tensors)

@@ -65,15 +65,7 @@ class StructFormerEstimator(BaseEstimator):
         self.model_.eval()
 
     def _plain_parameters(self) -> State:
-        parameters = self.get_params(deep=False)
-        for name, value in parameters.items():
-            if (
-                isinstance(value, np.random.RandomState | Sequence) and not isinstance(value, str)
-            ) or callable(value):
-                parameters[name] = None  # a stream of random numbers or a callback cannot be written down
-            elif isinstance(value, np.generic):
-                parameters[name] = value.item()
-        return parameters
+        return {name: _plain(value) for name, value in self.get_params(deep=False).items()}
 
     def _exact_model(self) -> Any:
         """The float64 copy that predicts, made when first asked for."""
@@ -88,7 +80,7 @@ class StructFormerEstimator(BaseEstimator):
 
     @classmethod
     def _from_saved(cls, state: State, tensors: dict[str, torch.Tensor]) -> Self:
-        estimator = cls(**state["parameters"])
+        estimator = cls(**{name: _restored(value) for name, value in state["parameters"].items()})
         estimator.history_ = None
         estimator._restore(state["state"])
         estimator._load_tensors(tensors)
@@ -97,6 +89,22 @@ class StructFormerEstimator(BaseEstimator):
     def _seed(self) -> int:
         """One seed from `random_state`, drawn once a fit."""
         return int(check_random_state(getattr(self, "random_state", None)).randint(2**31 - 1))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):  # keys may be class labels, which JSON would turn into strings
+        return {"pairs": [[_plain(key), _plain(part)] for key, part in value.items()]}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        parts = [_plain(part) for part in value]
+        return None if None in parts else parts
+    # A stream of random numbers or a callback cannot be written down.
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+def _restored(value: Any) -> Any:
+    return dict(value["pairs"]) if isinstance(value, dict) else value
 
 
 def seeded(seed: int, build: Callable[[], Network]) -> Network:

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Int
 from sklearn.utils.validation import check_is_fitted
 
-from structformer.estimators.base import State, StructFormerEstimator, exact
+from structformer.estimators.base import State, StructFormerEstimator
+from structformer.estimators.parts import joined
 from structformer.graph import TokenGraph
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.pooled import TokenInput
@@ -83,9 +84,7 @@ class PackedEstimator(StructFormerEstimator):
 
     def _run(self, tokens: TokenSet) -> Iterator[Any]:
         """What the network says of the sets, a batch at a time, in float64."""
-        model = getattr(self, "_exact", None)
-        if model is None:
-            model = self._exact = exact(self.model_)
+        model = self._exact_model()
         with torch.no_grad():
             for sets in batches(tokens.ptr):
                 yield model(in_double(tokens.select(sets)))
@@ -122,10 +121,6 @@ class PackedEstimator(StructFormerEstimator):
 
     def _state(self) -> State:
         return {"tokenizer": self.tokenizer_.to_dict()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {key: value for key, value in state.items() if key != "_exact"}
 
 
 def token_input(tokens: TokenSet, token_types: int = 1, pieces: int = 16) -> TokenInput:
@@ -186,17 +181,5 @@ def joined_graph(parts: Sequence[Sequence[TokenGraph]], tokens: TokenSet, labels
 
 
 def _joined(graphs: Sequence[TokenGraph], tokens: TokenSet, labels: Any) -> TokenGraph:
-    starts = np.cumsum([0, *(graph.num_targets for graph in graphs)]).tolist()
-    degree = torch.cat([graph.rowptr.diff() for graph in graphs])
-    weights = [graph.weight for graph in graphs if graph.weight is not None]
-    given = [graph.given for graph in graphs if graph.given is not None]
-    return TokenGraph(
-        rowptr=torch.cat([degree.new_zeros(1), degree.cumsum(0)]),
-        col=torch.cat([graph.col + start for graph, start in zip(graphs, starts, strict=False)]),
-        num_sources=tokens.num_tokens,
-        weight=torch.cat(weights) if len(weights) == len(graphs) else None,
-        given=torch.cat(given) if len(given) == len(graphs) else None,
-        names=tokens.names,
-        ptr=tokens.ptr,
-        labels=labels,
-    )
+    starts = np.cumsum([0, *(graph.num_targets for graph in graphs[:-1])]).tolist()
+    return joined(graphs, starts, tokens.num_tokens, names=tokens.names, ptr=tokens.ptr, labels=labels)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, Scale, State, run_training, seeded
 from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, batches, token_input
+from structformer.estimators.parts import FEWEST_TO_SPLIT, split
 from structformer.estimators.targets import ClassWeight, class_labels, class_weights, importance, numbers
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.pooled import PooledModel, TokenInput
@@ -24,9 +24,6 @@ from structformer.tokenize import GraphTokenizer, SetTokenizer
 from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
 from structformer.training.objectives import classification_loss, regression_loss
-
-FEWEST_TO_SPLIT = 20
-"""Sets below which none are held out for early stopping."""
 
 
 @dataclass
@@ -132,7 +129,7 @@ class PooledEstimator(PackedEstimator):
 
     def _build(self, given: TokenInput, config: SOESEncoderConfig, outputs: int, seed: int) -> None:
         self._exact = None
-        self.model_ = seeded(seed, lambda: PooledModel(given, outputs, config))  # pyright: ignore[reportAttributeAccessIssue]
+        self.model_ = seeded(seed, lambda: PooledModel(given, outputs, config))
 
     def _outputs(self, X: Any) -> Float[Tensor, "sets outputs"]:
         check_is_fitted(self, "model_")
@@ -309,22 +306,3 @@ class PooledRegressor(RegressorMixin, PooledEstimator):
     def _restore(self, state: State) -> None:
         self._scale, self._one = Scale(**{k: tuple(v) for k, v in state["scale"].items()}), state["one"]
         super()._restore(state)
-
-
-def split(
-    count: int, share: float, labels: np.ndarray | None, seed: int
-) -> tuple[Int[Tensor, " train"], Int[Tensor, " held"]]:
-    """Hold out a share of things, of each class alike where every class has at least two of them.
-
-    Raises:
-        ValueError: ``share`` is not between 0 and 1, or leaves too little for training.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"validation_fraction must be in [0, 1) (got {share})")
-    alike = labels is not None and np.unique(labels, return_counts=True)[1].min() > 1
-    kinds = len(np.unique(labels)) if alike and labels is not None else 1
-    size = min(max(round(count * share), kinds), count - kinds)
-    train, held = train_test_split(
-        np.arange(count), test_size=size, random_state=seed, stratify=labels if alike else None
-    )
-    return torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(held))

@@ -26,6 +26,7 @@ from structformer.estimators.rows import (
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
 from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput
+from structformer.tokenize.columns import Infinite
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
 from structformer.training import Callback, TrainingConfig, index_loader
@@ -59,7 +60,7 @@ class TableEstimator(StructFormerEstimator):
         patience: int | None = 20,
         validation_fraction: float = 0.15,
         max_time: float | None = None,
-        infinite: str = "error",
+        infinite: Infinite = "error",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool | None = None,
@@ -79,7 +80,7 @@ class TableEstimator(StructFormerEstimator):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.max_time = max_time
-        self.infinite = infinite
+        self.infinite: Infinite = infinite
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -118,7 +119,7 @@ class TableEstimator(StructFormerEstimator):
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
         seed = self._seed()
-        self.tokenizer_ = TableTokenizer(infinite=self.infinite)  # pyright: ignore[reportArgumentType]
+        self.tokenizer_ = TableTokenizer(infinite=self.infinite)
         cells = self.tokenizer_.fit_transform(X)
         rows = cells.num_sets
         weight = importance(sample_weight, rows, "row")

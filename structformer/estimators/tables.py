@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from structformer.estimators.base import Classes, Scale, State
 from structformer.estimators.table_base import TableEstimator
 from structformer.estimators.targets import ClassWeight, class_labels, class_weights, numbers
+from structformer.tokenize.columns import Infinite
 from structformer.training import Callback
 from structformer.training.objectives import classification_loss, regression_loss
 
@@ -83,7 +84,7 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         patience: int | None = 20,
         validation_fraction: float = 0.15,
         max_time: float | None = None,
-        infinite: str = "error",
+        infinite: Infinite = "error",
         class_weight: ClassWeight = None,
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,

@@ -61,7 +61,12 @@ class PooledModel(nn.Module):
 def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) -> Encoded:
     """Embed and encode the tokens of a packed batch along its own edges and the learned ones."""
     h = embedding(tokens.x, tokens.get("token_type"))
-    edge_index, edge_attr = tokens.get("edge_index"), tokens.get("edge_attr")
-    if encoder.config.edge_features and edge_index is not None and edge_attr is None:
-        edge_attr = h.new_zeros(edge_index.shape[1], encoder.config.edge_features)
-    return encoder(h, tokens.ptr, edge_index=edge_index, edge_attr=edge_attr)
+    edge_attr = edge_attributes(tokens, encoder.config, h)
+    return encoder(h, tokens.ptr, edge_index=tokens.edge_index, edge_attr=edge_attr)
+
+
+def edge_attributes(tokens: TokenSet, config: SOESEncoderConfig, like: Tensor) -> Tensor | None:
+    """Return the attributes of the tokens' edges; zeros where the encoder expects some and there are none."""
+    if config.edge_features and tokens.edge_index is not None and tokens.edge_attr is None:
+        return like.new_zeros(tokens.edge_index.shape[1], config.edge_features)
+    return tokens.edge_attr

@@ -84,20 +84,29 @@ class CellEmbedding(nn.Module):
         value, kind = x.view(-1, self.num_columns), code.view(-1, self.num_columns)
         out = self.identity.expand(len(value), -1, -1).clone()
         if self.numeric is not None:
-            out = out.index_add(1, self._numeric, self.numeric(value[:, self._numeric]))
+            out = _add(out, self._numeric, self.numeric(value[:, self._numeric]))
         if self.category is not None:
             categories = kind[:, self._categorical]
             if self.training:
                 # "Unseen" never occurs in training data, so a few categories are hidden behind it.
                 hidden = (torch.rand(categories.shape, device=x.device) < self.HIDDEN) & (categories > 0)
                 categories = categories.masked_fill(hidden, 1)
-            out = out.index_add(1, self._categorical, self.category(categories + self._offsets))
+            out = _add(out, self._categorical, self.category(categories + self._offsets))
         if self.text is not None:
             if text is None:
                 raise ValueError("text is missing: the table has text columns")
-            out = out.index_add(1, self._text, self.text(text)[kind[:, self._text]])
+            out = _add(out, self._text, self.text(text)[kind[:, self._text]])
         missing = (kind == 0)[..., None]
         return torch.where(missing, self.identity + self.missing, out).flatten(0, 1)
+
+
+def _add(
+    out: Float[Tensor, "rows columns width"],
+    places: Int[Tensor, " some"],
+    value: Float[Tensor, "rows some width"],
+) -> Float[Tensor, "rows columns width"]:
+    # In mixed precision a linear map gives shorter numbers, which index_add does not take.
+    return out.index_add(1, places, value.to(out.dtype))
 
 
 class FeatureEmbedding(nn.Module):

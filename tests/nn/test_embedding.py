@@ -66,7 +66,9 @@ def test_what_a_missing_cell_holds_does_not_matter(rng):
 
 def test_a_row_does_not_depend_on_the_others(rng):
     embedding, (x, code, text) = layer(), cells(rng)
-    torch.testing.assert_close(embed(embedding, x[2:3], code[2:3], text)[0], embed(embedding, x, code, text)[2])
+    torch.testing.assert_close(
+        embed(embedding, x[2:3], code[2:3], text)[0], embed(embedding, x, code, text)[2]
+    )
 
 
 def test_at_first_a_missing_cell_reads_as_neutral():

@@ -5,8 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structformer.ops import (
-    backend,
-    force_backend,
     naive,
     normalize_rows,
     segment_entmax,
@@ -16,14 +14,7 @@ from structformer.ops import (
 
 RAGGED, EVEN = torch.tensor([0, 3, 3, 10, 11, 23]), torch.arange(0, 36, 7)
 ALPHAS = [1.0, 1.05, 1.3, 1.5, 1.9, 2.0, 2.5, 4.0]
-BACKENDS = ["torch"] if backend() == "torch" else ["torch", "scatter"]
 LAYOUTS = pytest.mark.parametrize("rowptr", [RAGGED, EVEN], ids=["ragged", "even"])
-
-
-@pytest.fixture(params=BACKENDS, autouse=True)
-def _each_backend(request):
-    with force_backend(request.param):
-        yield
 
 
 def random(*shape, seed=0, scale=2.0):

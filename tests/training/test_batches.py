@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
@@ -11,7 +13,7 @@ def test_batches_are_even_and_hold_everything_once(size, most):
     lengths = {len(batch) for batch in batches}
     assert max(lengths) <= most
     assert max(lengths) - min(lengths) <= 1
-    assert sorted(sum(batches, [])) == [*range(size)]
+    assert sorted(chain(*batches)) == [*range(size)]
     assert len(batches) == len(EvenBatches(size, most, torch.Generator())) == -(-size // most)
 
 

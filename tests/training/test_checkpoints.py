@@ -12,7 +12,13 @@ STATE = {"name": "Käse", "numbers": [1, 2.5, None], "format": "mine", "nested":
 def tensors(seed=0):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(5, 7, generator=generator)
-    return {"weight": weight, "turned": weight.T, "part": weight[1:3], "count": torch.tensor(3), "none": weight[:0]}
+    return {
+        "weight": weight,
+        "turned": weight.T,
+        "part": weight[1:3],
+        "count": torch.tensor(3),
+        "none": weight[:0],
+    }
 
 
 def same(found, expected):

@@ -39,7 +39,9 @@ def squared_error(model, batch):
 
 
 def config(**changes):
-    return TrainingConfig(**{"epochs": 3, "patience": None, "learning_rate": 1e-2, "device": "cpu", **changes})
+    return TrainingConfig(
+        **{"epochs": 3, "patience": None, "learning_rate": 1e-2, "device": "cpu", **changes}
+    )
 
 
 def weights(model):
@@ -179,7 +181,9 @@ def test_a_loss_that_is_not_finite_names_the_epoch(rng, bad):
         calls.append(1)
         return squared_error(model, batch) + (bad if len(calls) == BATCHES + 2 else 0.0)
 
-    with pytest.raises(FloatingPointError, match=rf"loss is {bad} in epoch 2: lower learning_rate \(got 0.01\)"):
+    with pytest.raises(
+        FloatingPointError, match=rf"loss is {bad} in epoch 2: lower learning_rate \(got 0.01\)"
+    ):
         train(Net(), loader_of(*problem(rng)), loss, config())
     assert len(calls) == BATCHES + 2, "training ends at once"
 

@@ -1,0 +1,63 @@
+"""The masked encoder: tokens and sets as vectors, learned from what the tokens hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.pooled import TokenInput, edge_attributes
+from structformer.nn.embedding import FeatureEmbedding
+from structformer.nn.readout import SetPooling
+from structformer.tokens import TokenSet
+
+
+@dataclass
+class MaskedOutput:
+    """What a masked encoder returns.
+
+    Attributes:
+        tokens: One vector a token.
+        sets: One vector a set.
+        features: What each token is thought to hold.
+        encoded: The encoded tokens with their graphs.
+    """
+
+    tokens: Float[Tensor, "tokens width"]
+    sets: Float[Tensor, "sets width"]
+    features: Float[Tensor, "tokens features"]
+    encoded: Encoded
+
+
+class MaskedEncoder(nn.Module):
+    """Encode tokens of which some are hidden; say what the hidden ones hold (masked autoencoding).
+
+    Args:
+        tokens: What raw tokens look like.
+        config: The encoder.
+    """
+
+    def __init__(self, tokens: TokenInput, config: SOESEncoderConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
+        self.hidden = nn.Parameter(torch.randn(width) / math.sqrt(width))
+        self.encoder = SOESEncoder(config)
+        self.pooling = SetPooling(width, config.heads)
+        self.decoder = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, tokens.features)
+        )
+
+    def forward(self, tokens: TokenSet, masked: Bool[Tensor, " tokens"] | None = None) -> MaskedOutput:
+        """Return vectors of tokens and sets; ``masked`` tokens are seen as hidden."""
+        h = self.embedding(tokens.x, tokens.token_type)
+        if masked is not None:
+            h = torch.where(masked[:, None], self.hidden, h)
+        edge_attr = edge_attributes(tokens, self.encoder.config, h)
+        encoded = self.encoder(h, tokens.ptr, edge_index=tokens.edge_index, edge_attr=edge_attr)
+        pooled = self.pooling(encoded.tokens, tokens.ptr)
+        return MaskedOutput(encoded.tokens, pooled, self.decoder(encoded.tokens), encoded)
