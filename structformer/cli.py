@@ -159,10 +159,10 @@ def inspect(
         if data.empty:
             raise ValueError(f"{source} has no rows to look at")
         if target is not None and target in data.columns:
-            data, labels = data.drop(columns=target), data[target]
-        if labels is not None and labels.notna().all():
-            score = {"accuracy" if hasattr(model, "classes_") else "R²": [model.score(data, labels)]}
-            metrics = pd.DataFrame(score, index=["structformer"])
+            data, labels = data.drop(columns=target), pd.Series(data[target])
+            if not labels.hasnans:
+                score = {"accuracy" if hasattr(model, "classes_") else "R²": [model.score(data, labels)]}
+                metrics = pd.DataFrame(score, index=["structformer"])
     text = f"What the {type(model).__name__} in {folder} learned, on {source}."
     section = model_section(model, data, labels, title=source.name, text=text, metrics=metrics)
     write_report(out, f"Learned graph of {source.name}", [section])

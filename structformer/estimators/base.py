@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
@@ -79,8 +80,12 @@ class StructFormerEstimator(BaseEstimator):
         return {key: value for key, value in state.items() if key != "_exact"}
 
     @classmethod
+    def _parameters_from(cls, plain: State) -> Self:
+        return cls(**{name: _restored(value) for name, value in plain.items()})
+
+    @classmethod
     def _from_saved(cls, state: State, tensors: dict[str, torch.Tensor]) -> Self:
-        estimator = cls(**{name: _restored(value) for name, value in state["parameters"].items()})
+        estimator = cls._parameters_from(state["parameters"])
         estimator.history_ = None
         estimator._restore(state["state"])
         estimator._load_tensors(tensors)
@@ -162,7 +167,7 @@ class Classes:
         """
         values = np.unique(y)
         if len(values) < 2:
-            raise ValueError(f"y must hold at least two classes (got one class: {values[0]!r})")
+            raise ValueError(f"y must hold at least two classes (got one class: {values.tolist()[0]!r})")
         return cls(values)
 
     def encode(self, y: np.ndarray, name: str = "y") -> np.ndarray:
@@ -171,14 +176,14 @@ class Classes:
         Raises:
             ValueError: A label was not among the training labels.
         """
-        place = np.searchsorted(self.values, y).clip(max=len(self.values) - 1)
-        unknown = self.values[place] != y
+        place = pd.Index(self.values).get_indexer(pd.Index(y))
+        unknown = place < 0
         if unknown.any():
             raise ValueError(
-                f"{name} holds {np.asarray(y)[unknown][0]!r}, which is not among the training classes "
+                f"{name} holds {y[unknown].tolist()[0]!r}, which is not among the training classes "
                 f"{self.values.tolist()}"
             )
-        return place
+        return place.astype(np.int64)
 
     def to_dict(self) -> State:
         """JSON-ready form, the labels' type included."""

@@ -53,11 +53,12 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         types = len(getattr(self.tokenizer_, "node_types_", ())) or 1
         self._input = token_input(ordered, types)
         self._build(self._input, self._encoder_config(self._input), seed)
+        loader = index_loader(ordered.num_sets, self._batch_size(ordered), seed, ordered.select)
         self.history_ = run_training(
             self.model_,
-            index_loader(ordered.num_sets, self._batch_size(ordered), seed, ordered.select),
+            loader,
             self_supervised_loss,
-            self._training_config(None, average=0.97),
+            self._training_config(len(loader), None, average=0.97),
             seed,
             callbacks=self.callbacks or (),
             verbose=self.verbose,

@@ -3,30 +3,84 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Self
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from sklearn.base import ClassifierMixin
-from torch.nn import functional as F
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch_geometric.data import Data
 
-from structformer.estimators.base import Classes, run_training, seeded
-from structformer.estimators.node_labels import node_labels, node_mask
+from structformer.estimators.base import Classes, State, run_training, seeded
+from structformer.estimators.node_labels import node_labels, node_mask, repeating_attributes
+from structformer.estimators.node_objective import NodeObjective, one_hot
 from structformer.estimators.order import canonical
-from structformer.estimators.packed import PackedEstimator, bare, in_double, token_input
+from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
 from structformer.estimators.targets import ClassWeight, class_weights
-from structformer.models.node import NodeModel
+from structformer.graph import TokenGraph
+from structformer.models.encoder import SOESEncoderConfig
+from structformer.models.node import NodeModel, NodeOutput
+from structformer.models.pooled import TokenInput
 from structformer.tokenize import GraphTokenizer
 from structformer.tokenize.graphs import as_list
+from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
 from structformer.training.objectives import classification_loss
 
-FEWEST_TO_HIDE = 5
-"""Known labels of the rarest class from which on half of the labels are hidden, in turn, to learn from."""
-
 
 class NodeClassifier(ClassifierMixin, PackedEstimator):
+    """Classify the nodes of a graph, some of whose labels are known.
+
+    Nodes listen to each other along the graph's own edges and along edges learned from what they hold. A node's class
+    is read from its state, and from where the known labels spread along the learned graph (label propagation).
+
+    The graph is a networkx graph of any kind, or PyG Data or HeteroData. Nodes without attributes are described by
+    their place in the graph (`GraphTokenizer`). A node attribute that is the target under another name, as networkx'
+    karate club carries its clubs, would make the task void: it is left out, with a warning unless ``ignore`` or ``y``
+    names it.
+
+    Args:
+        width: Features of an embedded node.
+        steps: Times that the graph is learned anew and listened along.
+        heads: Attention heads; must divide ``width``.
+        neighbors: Nodes that a node may listen to besides itself and those it has an edge from.
+        dropout: Probability of dropping a feature, raw or learned, or an attention weight.
+        epochs: Most training steps; each sees the whole graph.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled weight decay.
+        patience: Steps without a better score on ``eval_mask`` before stopping; without one nothing stops early.
+        max_time: Seconds that training may take.
+        class_weight: None, "balanced", or a dict from label to weight.
+        ignore: Attributes of nodes or edges that are not to be read. None: those that are the target.
+        device: "auto" or "cpu".
+        random_state: Seed; the same seed gives the same model.
+        verbose: Show a progress bar; None shows one on a terminal only.
+        callbacks: Called after each step with what happened and the model; True stops training.
+
+    Attributes:
+        classes_: The class labels in sorted order.
+        tokenizer_: The fitted `GraphTokenizer`.
+        model_: The trained network.
+        history_: What happened in training; None after loading.
+
+    Examples:
+        >>> import networkx as nx
+        >>> from structformer.estimators.nodes import NodeClassifier
+        >>> graph = nx.karate_club_graph()
+        >>> leaders = [node in (0, 33) for node in graph]
+        >>> model = NodeClassifier(epochs=5, random_state=0).fit(graph, y="club", train_mask=leaders)
+        >>> model.predict(graph).shape
+        (34,)
+    """
+
+    model_: NodeModel
+    tokenizer_: GraphTokenizer
+
     def __init__(
         self,
         *,
@@ -38,7 +92,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         epochs: int = 100,
         learning_rate: float = 5e-3,
         weight_decay: float = 0.1,
-        patience: int | None = 50,
+        patience: int | None = 30,
         max_time: float | None = None,
         class_weight: ClassWeight = None,
         ignore: Sequence[str] | None = None,
@@ -66,117 +120,201 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self.class_weight = class_weight
         self.ignore = ignore
 
-    def fit(self, graph, y=None, train_mask=None, eval_mask=None) -> Self:
-        graph = _one(graph)
-        reader = GraphTokenizer()
-        nodes = reader.nodes(graph)[0]
+    def fit(self, graph: Any, y: Any = None, train_mask: Any = None, eval_mask: Any = None) -> Self:
+        """Train on the nodes whose labels are known.
+
+        Args:
+            graph: The graph.
+            y: Labels: a dict from node to label; a list, array, tensor or Series in the order of the nodes; the name of
+                a node attribute of a networkx graph; or None for the ``y`` of PyG Data. None, NaN and -1 are unknown.
+            train_mask: True for each node whose label may be used, in order, or as a dict; None takes the
+                ``train_mask`` of PyG Data, or else all known labels.
+            eval_mask: Nodes whose labels decide when to stop, and are not learned from.
+
+        Raises:
+            ValueError: The graph, the labels or a mask cannot be used; the message names the culprit.
+        """
+        graph = one_graph(graph)
+        nodes = GraphTokenizer().nodes(graph)[0]
         labels, known = node_labels(y, graph, nodes)
-        train = known
-        if train_mask is None and not hasattr(graph, "nodes"):
-            train_mask = graph.get("train_mask")
-        if train_mask is not None:
-            train = node_mask(train_mask, nodes, "train_mask")
-            if not train.any():
-                raise ValueError("no")
+        train, held = self._masks(graph, nodes, known, train_mask, eval_mask)
         self._classes = Classes.of(labels[train])
         self.classes_ = self._classes.values
-        self.tokenizer_ = GraphTokenizer(ignore=self.ignore or ())
+        self.tokenizer_ = GraphTokenizer(ignore=self._ignored(graph, y, labels, known))
         tokens = self.tokenizer_.fit_transform(graph)
         target = np.full(len(nodes), -1)
         target[train] = self._classes.encode(labels[train])
-        self._nodes = [repr(n) for n in nodes]
+        self._known, self._nodes = torch.from_numpy(target), [repr(node) for node in nodes]
         self._mark = fingerprint(tokens, self._nodes)
-        self._known = torch.from_numpy(target)
-        seed = self._seed()
-        ordered, place, _ = canonical(bare(tokens), target)
-        self._input = token_input(ordered)
-        self._build(self._input, self._encoder_config(self._input), seed)
-        tgt = self._known[place]
-        index = (tgt >= 0).nonzero().flatten()
-        onehot = F.one_hot(tgt.clamp(min=0), len(self.classes_)).float() * (tgt >= 0)[:, None]
-        few = int(torch.bincount(tgt[index]).min()) < FEWEST_TO_HIDE
-        weights = class_weights(self.class_weight, self._classes, tgt[index])
-        with torch.no_grad(): self.model_.eval(); anchor = self.model_(ordered, onehot).spread
-        generator = torch.Generator().manual_seed(seed)
+        asked = np.full(len(nodes), -1)
+        asked[held] = self._classes.encode(labels[held], "y under eval_mask")
+        self._train(tokens, self._known, torch.from_numpy(asked))
+        return self
 
-        def loss(model, tokens):
-            visible, asked = onehot, index
-            if not few:
-                order = torch.randperm(len(index), generator=generator)
-                hidden = index[order[: (len(index) + 1) // 2]]
-                visible = onehot.clone()
-                visible[hidden] = 0
-                asked = hidden
-            o = model(tokens, visible.to(tokens.x.device))
-            out = o.outputs[asked]
-            import os
+    def predict_proba(self, graph: Any, known: Any = None) -> Float[np.ndarray, "nodes classes"]:
+        """Return the probability of each class, in the order of `classes_`, for each node of a graph.
 
-            mode = os.environ.get("MODE", "a")
-            l = classification_loss(out, tgt[asked].to(out.device), None, weights)
-            if few:
-                f = torch.where((tgt>=0)[:,None], onehot, anchor)
-                if mode == "a": return F.cross_entropy(o.read, f) - (f*(o.spread+1e-3).log()).sum(-1).mean()
-                top = f.topk(2).values; w = top[:,0]-top[:,1]
-                return F.cross_entropy(o.read, f) - (f*(o.spread+1e-3).log()).sum(-1).mean() + (w*F.cross_entropy(o.read, f.argmax(1), reduction="none")).sum()/w.sum()
-            if "d" in mode:
-                f = torch.where((tgt >= 0)[:, None], onehot, o.spread.detach())
-                l = l + F.cross_entropy(o.read, f)
-            if "h" in mode:
-                f = torch.where((tgt >= 0)[:, None], onehot, o.spread.detach())
-                top = f.topk(2).values
-                w = top[:, 0] - top[:, 1]
-                l = l + (w * F.cross_entropy(o.read, f.argmax(1), reduction="none")).sum() / w.sum()
-            if "l" in mode:
-                l = l + F.cross_entropy(o.read[index], tgt[index])
-            return l
+        In the training graph, its nodes in any order, the training labels are known. Nodes of PyG Data are known by
+        their number. Any other graph has no known labels but those given here.
+
+        Args:
+            graph: The training graph, or another one.
+            known: Labels known in another graph, in the forms that `fit` takes.
+
+        Raises:
+            ValueError: The graph or the labels cannot be used; the message names the culprit.
+            NotFittedError: Before `fit`.
+        """
+        return self._outputs(graph, known)[1].outputs.softmax(-1).numpy()
+
+    def predict(self, graph: Any, known: Any = None) -> np.ndarray:
+        """Return the most probable class of each node of a graph; arguments as in `predict_proba`."""
+        return self.classes_[self._outputs(graph, known)[1].outputs.argmax(-1).numpy()]
+
+    def learned_graph(self, X: Any) -> TokenGraph:
+        """Return the graph learned over the nodes of ``X``; ``labels`` are those known in training, else None."""
+        tokens, out, visible = self._outputs(X, None)
+        labels = None
+        if bool((visible >= 0).any()):
+            labels = [None if c < 0 else self.classes_.tolist()[c] for c in visible.tolist()]
+        return joined_graph([out.encoded.graphs], tokens, labels)
+
+    def _masks(
+        self, graph: Any, nodes: Sequence[Any], known: Bool[np.ndarray, " nodes"], train_mask: Any, eval_mask: Any
+    ) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
+        """Return which nodes to learn from and which to watch, all of them with known labels."""
+        if train_mask is None and isinstance(graph, Data):
+            train_mask = graph.get("train_mask")
+        held = np.zeros_like(known) if eval_mask is None else node_mask(eval_mask, nodes, "eval_mask")
+        train = known & ~held if train_mask is None else node_mask(train_mask, nodes, "train_mask")
+        for name, mask in (("train_mask", train), ("eval_mask", held)):
+            blank = mask & ~known
+            if blank.any():
+                node = nodes[int(np.argmax(blank))]
+                raise ValueError(f"{name} includes node {node!r}, whose label is unknown (None, NaN or -1)")
+        if not train.any():
+            raise ValueError("train_mask includes no node: some labels must be known")
+        both = train & held
+        if both.any():
+            raise ValueError(f"train_mask and eval_mask both include node {nodes[int(np.argmax(both))]!r}")
+        return train, held
+
+    def _ignored(
+        self, graph: Any, y: Any, labels: np.ndarray, known: Bool[np.ndarray, " nodes"]
+    ) -> tuple[str, ...]:
+        named = (y,) if isinstance(y, str) else ()
+        if self.ignore is not None:
+            return (*self.ignore, *named)
+        repeating = [name for name in repeating_attributes(graph, labels, known) if name not in named]
+        for name in repeating:
+            warnings.warn(
+                f"node attribute {name!r} tells the classes of y apart without fail: it is taken for the target "
+                f"itself and left out; pass ignore=({name!r},) to say so, or ignore=() to read it",
+                UserWarning,
+                stacklevel=3,
+            )
+        return (*named, *repeating)
+
+    def _train(self, tokens: TokenSet, target: Int[Tensor, " nodes"], held: Int[Tensor, " nodes"]) -> None:
+        """Build the network and train it, on nodes in an order of their own."""
+        seed, classes = self._seed(), len(self.classes_)
+        ordered, place, _ = canonical(bare(tokens), torch.stack([target, held], dim=1).numpy())
+        weight = class_weights(self.class_weight, self._classes, target[target >= 0])
+        objective = NodeObjective(target[place], classes, weight, seed)
+        self._input = token_input(ordered, len(self.tokenizer_.node_types_) or 1)
+        config = self._encoder_config(self._input)
+        # With few labels nothing tells how far to trust what is read, and so labels have the word.
+        self._build(self._input, config, seed, trust=8.0 if objective.few else 3.0)
+        objective.prepare(self.model_, ordered)
+        asked = (held[place] >= 0).nonzero().flatten()
+        answers = held[place][asked]
+
+        def validate(model: nn.Module) -> float:
+            device = next(model.parameters()).device
+            out: NodeOutput = model(ordered.to(device), objective.labels.to(device))
+            return -float(classification_loss(out.outputs[asked.to(device)].cpu(), answers, None, weight))
 
         self.history_ = run_training(
             self.model_,
             index_loader(1, 1, seed, lambda _: ordered),
-            loss,
-            self._training_config(None),
+            objective,
+            self._training_config(1, self.patience if len(asked) else None),
             seed,
+            validate=validate if len(asked) else None,
             callbacks=self.callbacks or (),
             verbose=self.verbose,
             title=type(self).__name__,
         )
-        return self
 
-    def _build(self, given, config, seed):
-        self._exact = None
-        classes = len(self._classes.values)
-        self.model_ = seeded(seed, lambda: NodeModel(given, classes, config))
+    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int, trust: float) -> None:
+        self._exact, classes = None, len(self._classes.values)
+        self.model_ = seeded(  # pyright: ignore[reportAttributeAccessIssue]
+            seed, lambda: NodeModel(given, classes, config, trust=trust)
+        )
 
-    def _outputs(self, graph):
-        tokens = self.tokenizer_.transform(graph)
-        labels = torch.zeros(tokens.num_tokens, len(self.classes_), dtype=torch.float64)
-        names = [repr(n) for n in self.tokenizer_.nodes(graph)[0]]
-        if fingerprint(tokens, names) == self._mark:
-            at = {n: i for i, n in enumerate(self._nodes)}
-            k = self._known[torch.tensor([at[n] for n in names])]
-            labels = F.one_hot(k.clamp(min=0), len(self.classes_)).double() * (k >= 0)[:, None]
-        from structformer.estimators.base import exact
-
-        if self._exact is None:
-            self._exact = exact(self.model_)
+    def _outputs(self, graph: Any, known: Any) -> tuple[TokenSet, NodeOutput, Int[Tensor, " nodes"]]:
+        """Return the nodes, what the network says of them, and the classes that it was told (-1: none)."""
+        check_is_fitted(self, "model_")
+        graph = one_graph(graph)
+        tokens, nodes = self.tokenizer_.transform(graph), self.tokenizer_.nodes(graph)[0]
+        names = [repr(node) for node in nodes]
+        visible = torch.full((len(nodes),), -1)
+        if known is not None:
+            labels, there = node_labels(known, graph, nodes)
+            visible[torch.from_numpy(there)] = torch.from_numpy(self._classes.encode(labels[there], "known"))
+        elif fingerprint(tokens, names) == self._mark:
+            place = {name: i for i, name in enumerate(self._nodes)}
+            visible = self._known[[place[name] for name in names]]
+        model = self._exact_model()
         with torch.no_grad():
-            return self._exact(in_double(tokens), labels)
+            out: NodeOutput = model(in_double(tokens), one_hot(visible, len(self.classes_)).double())
+        return tokens, out, visible
 
-    def predict(self, graph):
-        return self.classes_[self._outputs(_one(graph)).outputs.argmax(-1).numpy()]
+    def _state(self) -> State:
+        return {
+            **super()._state(),
+            "input": asdict(self._input),
+            "config": asdict(self.model_.encoder.config),
+            "classes": self._classes.to_dict(),
+            "nodes": self._nodes,
+            "mark": self._mark,
+        }
+
+    def _restore(self, state: State) -> None:
+        self.tokenizer_ = GraphTokenizer.from_dict(state["tokenizer"])
+        self._classes = Classes.from_dict(state["classes"])
+        self.classes_ = self._classes.values
+        self._nodes, self._mark = state["nodes"], state["mark"]
+        self._input = TokenInput(**state["input"])
+        self._build(self._input, SOESEncoderConfig(**state["config"]), seed=0, trust=1.0)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {**super()._tensors(), "known": self._known}
+
+    def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        super()._load_tensors(tensors)
+        self._known = tensors["known"]
 
 
-def _one(graph):
-    return as_list(graph)[0]
+def one_graph(graph: Any) -> Any:
+    """Return the graph, also out of a list of one.
+
+    Raises:
+        ValueError: There are none or several.
+    """
+    graphs = as_list(graph)
+    if len(graphs) > 1:
+        raise ValueError(f"graph must be a single graph (got {len(graphs)}); GraphClassifier reads many")
+    return graphs[0]
 
 
-def fingerprint(tokens, names):
-    rank = np.empty(len(names), dtype=np.int64)
+def fingerprint(tokens: TokenSet, names: Sequence[str]) -> str:
+    """Return what tells a graph from others, however its nodes are ordered: the names and edges of its nodes."""
     order = np.argsort(np.array(names), kind="stable")
+    rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
-    e = rank[tokens.edge_index.numpy()]
-    e = e[:, np.lexsort(e)]
-    h = hashlib.blake2b(digest_size=16)
-    h.update("\0".join(sorted(names)).encode())
-    h.update(e.tobytes())
-    return h.hexdigest()
+    said = hashlib.blake2b("\0".join(names[i] for i in order).encode(), digest_size=16)
+    if tokens.edge_index is not None:
+        edges = rank[tokens.edge_index.numpy()]
+        said.update(np.ascontiguousarray(edges[:, np.lexsort(edges)]).tobytes())
+    return said.hexdigest()

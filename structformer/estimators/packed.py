@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from structformer.estimators.base import State, StructFormerEstimator
 from structformer.estimators.parts import joined
@@ -21,6 +22,9 @@ from structformer.training import Callback, TrainingConfig
 
 TOKENS_A_BATCH = 65_536
 """Tokens predicted at a time, but for a single set that is larger."""
+
+STEPS = 500
+"""Training steps planned where the number of epochs is left open, within 10 to 100 epochs."""
 
 MOST_SLOPED = 32
 """Features up to which each has a piecewise-linear embedding."""
@@ -39,7 +43,7 @@ class PackedEstimator(StructFormerEstimator):
         heads: int = 4,
         neighbors: int = 16,
         dropout: float = 0.1,
-        epochs: int = 60,
+        epochs: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         batch_size: int | None = None,
@@ -99,9 +103,11 @@ class PackedEstimator(StructFormerEstimator):
             edge_features=given.edge_features,
         )
 
-    def _training_config(self, patience: int | None, average: float = 0.0) -> TrainingConfig:
+    def _training_config(self, batches: int, patience: int | None, average: float = 0.0) -> TrainingConfig:
+        """Settings of the loop; ``batches`` an epoch decide how many epochs there are when nobody says."""
+        epochs = min(100, max(10, -(-STEPS // batches))) if self.epochs is None else self.epochs
         return TrainingConfig(
-            epochs=self.epochs,
+            epochs=epochs,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=patience,

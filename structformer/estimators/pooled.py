@@ -115,11 +115,12 @@ class PooledEstimator(PackedEstimator):
             ]
             return -float(self._loss(torch.cat(outputs).cpu(), part.target, part.weight))
 
+        loader = index_loader(train.tokens.num_sets, self._batch_size(train.tokens), seed, train.select)
         self.history_ = run_training(
             self.model_,
-            index_loader(train.tokens.num_sets, self._batch_size(train.tokens), seed, train.select),
+            loader,
             loss,
-            self._training_config(None if part is None else self.patience),
+            self._training_config(len(loader), None if part is None else self.patience),
             seed,
             validate=None if part is None else validate,
             callbacks=self.callbacks or (),
@@ -159,7 +160,7 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
         heads: int = 4,
         neighbors: int = 16,
         dropout: float = 0.1,
-        epochs: int = 60,
+        epochs: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         batch_size: int | None = None,

@@ -25,7 +25,7 @@ from structformer.estimators.rows import (
 )
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
-from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput
+from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput, mean_output
 from structformer.tokenize.columns import Infinite
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
@@ -53,6 +53,7 @@ class TableEstimator(StructFormerEstimator):
         cell_neighbors: int = 8,
         row_neighbors: int = 32,
         dropout: float = 0.1,
+        members: int | None = None,
         epochs: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.1,
@@ -73,6 +74,7 @@ class TableEstimator(StructFormerEstimator):
         self.cell_neighbors = cell_neighbors
         self.row_neighbors = row_neighbors
         self.dropout = dropout
+        self.members = members
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -114,7 +116,7 @@ class TableEstimator(StructFormerEstimator):
     def _validation_score(
         self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
     ) -> float:
-        outputs = torch.cat([out.outputs for out in self._said(model, cells, memory)])
+        outputs = torch.cat([out.outputs for out in self._said([model], cells, [memory])])
         return -float(self._loss(outputs, target.to(outputs.device), None))
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
@@ -134,18 +136,33 @@ class TableEstimator(StructFormerEstimator):
         names = cells.set_names or []
         self.row_names_ = [names[row] for row in order.tolist()]
         cells, kept = bare_rows(cells).select(order), torch.from_numpy(target)[order]
-        train = torch.arange(len(order))
-        stops_early = self.patience is not None and self.validation_fraction
-        if held is None and stops_early and len(order) >= FEWEST_TO_SPLIT:
-            labels = kept.numpy() if self._stratified else None
-            train, part = split(len(order), self.validation_fraction, labels, seed)
-            held = (cells.select(part), kept[part])
         features = self._label_features(kept)
-        self._build(self._config(len(order)), features.shape[1], _text_width(cells), seed)
-        self._train(cells.select(train), kept[train], None if weight is None else weight[train], held, seed)
+        shape = {"labels": features.shape[1], "text": _text_width(cells), "members": self._members(cells)}
+        self._build({"config": asdict(self._config(len(order))), **shape}, seed)
+        splits = held is None and self.patience is not None and self.validation_fraction
+        for number, member in enumerate(self.model_):
+            train, validation = torch.arange(len(order)), held
+            if splits and len(order) >= FEWEST_TO_SPLIT:
+                labels = kept.numpy() if self._stratified else None
+                train, part = split(len(order), self.validation_fraction, labels, seed + number)
+                validation = (cells.select(part), kept[part])
+            known = None if weight is None else weight[train]
+            self._train(member, cells.select(train), kept[train], known, validation, seed + number)
         # All rows are listened to at prediction, those held out for early stopping included.
-        self.memory_ = self._memory(self._exact_model(), cells, features.double())
+        self.memory_ = [self._memory(member, cells, features.double()) for member in self._exact_members()]
         return self
+
+    def _members(self, cells: TokenSet) -> int:
+        # What is learned from a small table depends on which of its rows are held out; a mean over several
+        # choices depends on it less.
+        if self.members is None:
+            return 4 if cells.num_tokens <= 10_000 else 1
+        if self.members < 1:
+            raise ValueError(f"members must be at least 1 (got {self.members})")
+        return self.members
+
+    def _exact_members(self) -> list[TableModel]:
+        return list(self._exact_model())
 
     def _read_eval_set(self, eval_set: Any) -> tuple[TokenSet, Tensor] | None:
         if eval_set is None:
@@ -175,20 +192,24 @@ class TableEstimator(StructFormerEstimator):
             cell_neighbors=self.cell_neighbors,
             row_neighbors=self.row_neighbors,
             dropout=self.dropout,
+            cell_dropout=0.2,
             # Few rows cannot tell a bend from noise: two bins for 250 rows, 16 for 16,000.
             bins=min(32, max(2, math.isqrt(rows) // 8)),
         )
 
-    def _build(self, config: TableModelConfig, label_features: int, text_features: int, seed: int) -> None:
-        columns = self.tokenizer_.columns_
-        self._shape: State = {"config": asdict(config), "labels": label_features, "text": text_features}
+    def _build(self, shape: State, seed: int) -> None:
+        self._shape = shape
         self._exact = None
-        self.model_ = seeded(
-            seed, lambda: TableModel(columns, self._outputs(), label_features, config, text_features)
-        )
+        columns, config = self.tokenizer_.columns_, TableModelConfig(**shape["config"])
+
+        def member() -> TableModel:
+            return TableModel(columns, self._outputs(), shape["labels"], config, shape["text"])
+
+        self.model_ = seeded(seed, lambda: nn.ModuleList(member() for _ in range(shape["members"])))
 
     def _train(
         self,
+        member: nn.Module,
         cells: TokenSet,
         target: Tensor,
         weight: Tensor | None,
@@ -209,7 +230,7 @@ class TableEstimator(StructFormerEstimator):
 
         size = self.batch_size
         self.history_ = run_training(
-            self.model_,
+            member,
             index_loader(rows, min(512, max(64, rows // 4)) if size is None else size, seed, batch),
             self._batch_loss,
             TrainingConfig(
@@ -218,7 +239,7 @@ class TableEstimator(StructFormerEstimator):
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
                 patience=self.patience if held is not None else None,
-                max_time=self.max_time,
+                max_time=None if self.max_time is None else self.max_time / len(self.model_),
                 device=self.device,
                 average=0.97,
             ),
@@ -236,15 +257,18 @@ class TableEstimator(StructFormerEstimator):
             parts = batches_of_rows(cells, self.tokenizer_.columns_, like)
             return RowMemory(torch.cat([model.read(part)[1] for part in parts]), labels.to(like.device))
 
-    def _said(self, model: TableModel, cells: TokenSet, memory: RowMemory) -> Iterator[TableOutput]:
-        """What ``model`` says of the rows, a batch at a time."""
+    def _said(
+        self, models: Sequence[TableModel], cells: TokenSet, memories: Sequence[RowMemory]
+    ) -> Iterator[TableOutput]:
+        """What ``models`` say of the rows on average, a batch at a time."""
         with torch.no_grad():
-            for part in batches_of_rows(cells, self.tokenizer_.columns_, model.head.weight):
-                yield model(part, memory=memory)
+            for part in batches_of_rows(cells, self.tokenizer_.columns_, models[0].head.weight):
+                outs = [model(part, memory=memory) for model, memory in zip(models, memories, strict=True)]
+                yield mean_output(outs)
 
     def _run(self, X: Any) -> Iterator[TableOutput]:
-        model = self._exact_model()
-        yield from self._said(model, bare_rows(self.tokenizer_.transform(X)), self.memory_)
+        members = self._exact_members()
+        yield from self._said(members, bare_rows(self.tokenizer_.transform(X)), self.memory_)
 
     def _predicted(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
         return torch.cat([out.outputs for out in self._run(X)]).numpy()
@@ -260,10 +284,10 @@ class TableEstimator(StructFormerEstimator):
             NotFittedError: Before `fit`.
         """
         check_is_fitted(self, "model_")
-        if not self.model_.config.row_steps:
+        if not self._shape["config"]["row_steps"]:
             raise ValueError("rows listen to no other rows: row_steps is 0")
         cells = self.tokenizer_.transform(X)
-        outs = self._said(self._exact_model(), bare_rows(cells), self.memory_)
+        outs = self._said(self._exact_members(), bare_rows(cells), self.memory_)
         steps = zip(*[out.row_graphs for out in outs], strict=True)
         known = {"source_names": self.row_names_, "source_labels": self._source_labels()}
         rows = len(self.row_names_)
@@ -297,17 +321,17 @@ class TableEstimator(StructFormerEstimator):
         self.n_features_in_ = state["n_features_in"]
         if state["feature_names_in"] is not None:
             self.feature_names_in_ = np.array(state["feature_names_in"], dtype=object)
-        shape = state["shape"]
-        self._build(TableModelConfig(**shape["config"]), shape["labels"], shape["text"], seed=0)
+        self._build(state["shape"], seed=0)
         self.row_names_ = state["rows"]
 
     def _tensors(self) -> dict[str, Tensor]:
-        memory = {"memory.states": self.memory_.states, "memory.labels": self.memory_.labels}
-        return {**super()._tensors(), **memory}
+        memory = {f"memory.{number}": memory.states for number, memory in enumerate(self.memory_)}
+        return {**super()._tensors(), **memory, "memory.labels": self.memory_[0].labels}
 
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         super()._load_tensors(tensors)
-        self.memory_ = RowMemory(tensors["memory.states"], tensors["memory.labels"])
+        labels = tensors["memory.labels"]
+        self.memory_ = [RowMemory(tensors[f"memory.{n}"], labels) for n in range(self._shape["members"])]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

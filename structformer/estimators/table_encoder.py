@@ -65,10 +65,17 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
 
     @property
     def _n_features_out(self) -> int:
-        return self.model_.config.width
+        return int(self._shape["config"]["width"])
 
     def _learn_target(self, y: Any, rows: int, weight: Tensor | None) -> np.ndarray:
         return np.zeros((rows, 0), dtype=np.float32)
+
+    def _members(self, cells: TokenSet) -> int:
+        if self.members not in (None, 1):
+            raise ValueError(
+                f"members must be None or 1 for an encoder, which is one network (got {self.members})"
+            )
+        return 1
 
     def _outputs(self) -> int:
         # With texts alone nothing is said again, but no layer may be empty.
@@ -98,7 +105,7 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         view, changed = corrupt_cells(cells, self.CORRUPTED, torch.Generator().manual_seed(0))
         columns, first = self.tokenizer_.columns_, 0
         total, count = torch.zeros(2)
-        for out in self._said(model, view, memory):
+        for out in self._said([model], view, [memory]):
             rows = torch.arange(first, first + len(out.outputs))
             part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, None)
             total, count, first = total + part[0], count + part[1], first + len(rows)

@@ -33,6 +33,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         cell_neighbors: Cells that a cell may listen to.
         row_neighbors: Training rows that a row may listen to.
         dropout: Probability of dropping a feature or an attention weight.
+        members: Networks, each with another held-out part, whose outputs are averaged; None is 4 for tables
+            of up to 10,000 cells and 1 beyond.
         epochs: Most passes over the training rows; None is 100 for up to 3,000 rows and fewer beyond.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
@@ -77,6 +79,7 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         cell_neighbors: int = 8,
         row_neighbors: int = 32,
         dropout: float = 0.1,
+        members: int | None = None,
         epochs: int | None = None,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.1,
@@ -99,6 +102,7 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
             cell_neighbors=cell_neighbors,
             row_neighbors=row_neighbors,
             dropout=dropout,
+            members=members,
             epochs=epochs,
             learning_rate=learning_rate,
             weight_decay=weight_decay,
@@ -161,7 +165,7 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         return classification_loss(outputs, target, weight, by_class)
 
     def _source_labels(self) -> Any:
-        return self.classes_[self.memory_.labels.argmax(-1).numpy()].tolist()
+        return self.classes_[self.memory_[0].labels.argmax(-1).numpy()].tolist()
 
     def _state(self) -> State:
         return {**super()._state(), "classes": self._classes.to_dict()}
@@ -229,7 +233,7 @@ class StructFormerRegressor(RegressorMixin, TableEstimator):
         return regression_loss(outputs, target, weight)
 
     def _source_labels(self) -> Any:
-        labels = self._scale.backward(self.memory_.labels.numpy())
+        labels = self._scale.backward(self.memory_[0].labels.numpy())
         return labels[:, 0].tolist() if self._one else labels.tolist()
 
     def _state(self) -> State:

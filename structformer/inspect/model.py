@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import networkx as nx
@@ -11,7 +10,7 @@ import pandas as pd
 
 from structformer.graph import TokenGraph
 from structformer.inspect.colours import plain, shorten
-from structformer.inspect.section import Section
+from structformer.inspect.section import Section, Values
 
 
 @runtime_checkable
@@ -26,7 +25,7 @@ class LearnsGraph(Protocol):
 def model_section(
     model: LearnsGraph,
     data: Any,
-    y: Sequence[Any] | np.ndarray | pd.Series | None = None,
+    y: Values | None = None,
     *,
     title: str,
     text: str = "",
@@ -47,7 +46,7 @@ def model_section(
     """
     graph = model.learned_graph(data)
     predict = getattr(model, "predict", None)
-    answers: dict[str, Sequence[Any]] = {}
+    answers: dict[str, Any] = {}
     if y is not None:
         answers["label"] = plain(y, len(y))
     if predict is not None:
@@ -80,7 +79,7 @@ def model_section(
     )
 
 
-def _set_names(answers: dict[str, Sequence[Any]], sets: int) -> list[str] | None:
+def _set_names(answers: dict[str, Any], sets: int) -> list[str] | None:
     if not answers or sets < 2:
         return None
     listed = {name: plain(values, sets) for name, values in answers.items()}

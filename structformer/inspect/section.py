@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from structformer.graph import TokenGraph
+from structformer.graph import Labels, TokenGraph
+
+Values = Labels | pd.Series
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,8 @@ class Section:
     text: str = ""
     metrics: pd.DataFrame | None = None
     graph: TokenGraph | None = None
-    colours: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
-    source_colours: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
+    colours: Mapping[str, Values] = field(default_factory=dict[str, Values])
+    source_colours: Mapping[str, Values] = field(default_factory=dict[str, Values])
     data: pd.DataFrame | None = None
     source_data: pd.DataFrame | None = None
     positions: np.ndarray | None = None

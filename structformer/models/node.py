@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,7 @@ class NodeModel(nn.Module):
         spread: α, how far labels travel.
         rounds: Times that labels are passed on.
         given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
+        trust: Initial e^κ, the weight of what labels say beside what is read.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class NodeModel(nn.Module):
         spread: float = 0.9,
         rounds: int = 20,
         given_bonus: float = 6.0,
+        trust: float = 3.0,
     ) -> None:
         super().__init__()
         self.embedding = FeatureEmbedding(
@@ -71,7 +74,7 @@ class NodeModel(nn.Module):
         # Nothing is known about the features at first; labels along the graph already are a good guess.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.log_trust = nn.Parameter(torch.full((), 1.0))
+        self.log_trust = nn.Parameter(torch.tensor(math.log(trust)))
         for block in self.encoder.blocks:
             assert isinstance(block, SOESBlock)
             # Labels spread along the data's own edges; learned ones, about which little is known yet, must not

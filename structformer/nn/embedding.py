@@ -89,7 +89,7 @@ class CellEmbedding(nn.Module):
             categories = kind[:, self._categorical]
             if self.training:
                 # "Unseen" never occurs in training data, so a few categories are hidden behind it.
-                hidden = (torch.rand(categories.shape, device=x.device) < self.HIDDEN) & (categories > 0)
+                hidden = torch.rand(categories.shape, device=x.device) < self.HIDDEN
                 categories = categories.masked_fill(hidden, 1)
             out = _add(out, self._categorical, self.category(categories + self._offsets))
         if self.text is not None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 # Scores held at once: 16 MB in float32, which stays in the last-level cache of a common machine.
 BLOCK = 1 << 22
+# Threads up to which numpy selects faster than torch.
+FEW_THREADS = 4
 # Sets are padded to the largest of their bucket, and sizes in a bucket differ by less than this factor.
 _BUCKET_RATIO = 1.3
 # Resolution of scores in double precision, relative to the largest possible: about 1e-10. Powers of two
@@ -98,17 +101,17 @@ class Search:
             scores.masked_fill_(later, lowest)
         if self.skip_self:
             scores.diagonal(part.start, dim1=1, dim2=2).fill_(lowest)
-        best, index = scores.topk(self.k, sorted=False)
+        index = _largest(scores, self.k)
         chosen = index + first[..., None]
         if self.causal:  # early rows have fewer candidates than k
-            chosen = chosen.masked_fill(best == lowest, self.key.shape[0])
+            chosen = chosen.masked_fill(scores.gather(2, index) == lowest, self.key.shape[0])
         if self.add_self:
             chosen = torch.cat([chosen, row[..., None]], dim=2)
         inside = (row < end).flatten()
         row, chosen = row.flatten(), chosen.flatten(0, 1)
         if not bool(inside.all()):
             row, chosen = row[inside], chosen[inside]
-        chosen = chosen.sort(dim=1).values
+        chosen = _ascending(chosen)
         return Found(row, chosen, (chosen < self.key.shape[0]).sum(1) if self.causal else None)
 
 
@@ -116,6 +119,25 @@ def _row_blocks(num_rows: int, num_cols: int) -> Iterator[range]:
     step = max(1, BLOCK // num_cols)
     for start in range(0, num_rows, step):
         yield range(start, min(start + step, num_rows))
+
+
+def _prefers_numpy(x: Tensor) -> bool:
+    # numpy selects and sorts short rows with vector instructions, 3 to 6 times faster than torch does
+    # in one thread; torch shares the rows among threads, and is as fast on long rows.
+    return x.device.type == "cpu" and x.shape[-1] <= 1024 and torch.get_num_threads() <= FEW_THREADS
+
+
+def _largest(scores: Tensor, k: int) -> Tensor:
+    """Places of the k largest scores of each row, in any order."""
+    if not _prefers_numpy(scores):
+        return scores.topk(k, sorted=False).indices
+    rest = scores.shape[2] - k
+    return torch.from_numpy(np.argpartition(scores.numpy(), rest, axis=2)[..., rest:])
+
+
+def _ascending(x: Tensor) -> Tensor:
+    """Sort each row."""
+    return torch.from_numpy(np.sort(x.numpy(), axis=1)) if _prefers_numpy(x) else x.sort(dim=1).values
 
 
 def _lowest(dtype: torch.dtype) -> float | int:

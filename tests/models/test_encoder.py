@@ -193,6 +193,18 @@ def test_it_learns_which_token_of_its_set_is_largest(rng):
     assert torch.equal(out > 0, label)
 
 
+@pytest.mark.parametrize("normalizer", ["softmax", "entmax15"])
+def test_mixed_precision_changes_little(rng, normalizer):
+    model = encoder(edge_features=FEATURES, normalizer=normalizer, neighbors=50).float()
+    h, attributes = (x.float() for x in inputs(rng))
+    expected = model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(h, PTR, edge_index=EDGES, edge_attr=attributes).tokens
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+    found.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
 @pytest.mark.parametrize("ptr", [torch.tensor([0]), torch.tensor([0, 0, 0])])
 def test_no_tokens_are_encoded_as_none(ptr):
     encoded = encoder()(torch.zeros(0, WIDTH, dtype=torch.float64), ptr)

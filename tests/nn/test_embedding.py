@@ -150,3 +150,11 @@ def test_raw_features_are_dropped_in_training_only(rng):
 def test_bins_must_be_given_for_every_feature(rng):
     with pytest.raises(ValueError, match=r"each of 3 features \(got 1\)"):
         features(rng, bins=[[0.0, 1.0]])
+
+
+def test_mixed_precision_reads_all_kinds_of_cells(rng):
+    embedding, (x, code, text) = layer().float(), cells(rng)
+    expected = embed(embedding, x.float(), code, text.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = embed(embedding, x.float(), code, text.float())
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)

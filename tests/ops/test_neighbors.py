@@ -2,12 +2,20 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.ops import naive, neighbors
+from structformer.ops import naive, neighbors, search
 
+
+@pytest.fixture(params=["numpy", "torch"], autouse=True)
+def _each_way_of_selecting(request, monkeypatch):
+    monkeypatch.setattr(search, "FEW_THREADS", 10**6 if request.param == "numpy" else 0)
+
+
+# The fixture is the same for every example.
+FIXTURE = [HealthCheck.function_scoped_fixture]
 MODES = [
     {},
     {"causal": True},
@@ -54,7 +62,7 @@ def test_equals_the_twin_on_ragged_sets(mode, k, dtype):
 @given(
     sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6), k=st.integers(0, 6), seed=st.integers(0, 10**6)
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=FIXTURE)
 def test_equals_the_twin_among_ties(mode, sizes, k, seed):
     generator = torch.Generator().manual_seed(seed)
     query, key = torch.randint(-1, 2, (2, sum(sizes), 2), generator=generator).double()
@@ -117,7 +125,7 @@ def test_nothing_and_next_to_nothing(mode):
 
 @pytest.mark.parametrize("mode", MODES[2:4], ids=str)
 @given(seed=st.integers(0, 10**6), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=FIXTURE)
 def test_permuting_tokens_permutes_the_graph(mode, seed, data):
     ptr = pointer(4, 9)
     query, key = vectors(13, seed=seed), vectors(13, seed=seed + 1)
@@ -130,7 +138,7 @@ def test_permuting_tokens_permutes_the_graph(mode, seed, data):
 
 
 @given(seed=st.integers(0, 10**6), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=FIXTURE)
 def test_a_set_does_not_depend_on_the_sets_beside_it(seed, data):
     """Repeated vectors make exact ties, and a product in a larger batch may round them differently."""
     generator = torch.Generator().manual_seed(seed)
