@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from structformer.estimators.base import StructFormerEstimator
-from structformer.estimators.table_encoder import TableEncoder
 from structformer.estimators.encoders import GraphEncoder, SetEncoder
 from structformer.estimators.graphs import GraphClassifier, GraphRegressor
 from structformer.estimators.nodes import NodeClassifier

@@ -201,7 +201,7 @@ class Scale:
 
     Attributes:
         mean: What is taken off, one number an output.
-        spread: What it is divided by, one number an output; 1 for a constant target.
+        spread: What it is divided by, one number an output; 0 for a constant one, which is always foretold.
     """
 
     mean: tuple[float, ...]
@@ -222,12 +222,13 @@ class Scale:
         unit = y / size
         mean = np.array([math.fsum(weight * output) / total for output in unit.T])
         spread = np.sqrt([math.fsum(weight * output) / total for output in ((unit - mean) ** 2).T])
-        spread = np.where(spread > 1e-12, spread * size, 1.0)
+        spread = np.where(spread > 1e-12, spread * size, 0.0)
         return cls(tuple((mean * size).tolist()), tuple(spread.tolist()))
 
     def forward(self, y: np.ndarray) -> np.ndarray:
         """Return standardised targets."""
-        return (y - np.array(self.mean)) / np.array(self.spread)
+        spread = np.array(self.spread)
+        return (y - np.array(self.mean)) / np.where(spread > 0, spread, 1.0)
 
     def backward(self, y: np.ndarray) -> np.ndarray:
         """Return targets in their own units."""

@@ -23,7 +23,7 @@ from structformer.training import Callback, TrainingConfig
 TOKENS_A_BATCH = 65_536
 """Tokens predicted at a time, but for a single set that is larger."""
 
-STEPS = 500
+STEPS = 400
 """Training steps planned where the number of epochs is left open, within 10 to 100 epochs."""
 
 MOST_SLOPED = 32

@@ -57,7 +57,8 @@ class PooledEstimator(PackedEstimator):
 
     def _read(self, X: Any) -> TokenSet:
         """Fit the tokenizer to training data and read it."""
-        self.tokenizer_ = self._tokenizer()
+        import os
+        self.tokenizer_ = self._tokenizer(structure=True) if os.environ.get('STRUCT') else self._tokenizer()
         tokens = self.tokenizer_.fit_transform(X)
         if isinstance(self.tokenizer_, SetTokenizer):
             self.n_features_in_ = self.tokenizer_.num_features_

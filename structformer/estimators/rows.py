@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from structformer.graph import TokenGraph
 from structformer.tokenize.columns import Column
 from structformer.tokens import TokenSet
 
@@ -74,17 +73,6 @@ def canonical_order(cells: TokenSet, target: np.ndarray, weight: Tensor | None) 
     if weight is not None:
         keys.append(weight.numpy())
     return torch.from_numpy(np.lexsort(keys))
-
-
-def column_weights(graph: TokenGraph, columns: int) -> Float[Tensor, "columns columns"]:
-    """Return the sum over rows of the weight from each column (second axis) to each (first axis)."""
-    weight = graph.mean_weight().double()
-    place = (graph.row % columns) * columns + graph.col % columns
-    return (
-        torch.zeros(columns * columns, dtype=torch.float64)
-        .index_add_(0, place, weight)
-        .view(columns, columns)
-    )
 
 
 def _text_places(columns: Sequence[Column]) -> list[int]:

@@ -16,20 +16,22 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import State, StructFormerEstimator, run_training, seeded
 from structformer.estimators.parts import FEWEST_TO_SPLIT, joined, split
-from structformer.estimators.rows import (
-    bare_rows,
-    batches_of_rows,
-    canonical_order,
-    column_weights,
-    take_rows,
+from structformer.estimators.rows import bare_rows, canonical_order, take_rows
+from structformer.estimators.table_networks import (
+    Said,
+    ask,
+    mean_column_weights,
+    mean_outputs,
+    mean_row_graphs,
+    remember,
 )
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
-from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput, mean_output
+from structformer.models.table import RowMemory, TableModel, TableModelConfig
 from structformer.tokenize.columns import Infinite
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
-from structformer.training import Callback, TrainingConfig, index_loader
+from structformer.training import Callback, History, TrainingConfig, index_loader
 
 Batch = tuple[TokenSet, Tensor, Tensor, Tensor | None]
 
@@ -38,10 +40,11 @@ class TableEstimator(StructFormerEstimator):
     """What classification, regression and encoding of tables share."""
 
     _stratified: ClassVar[bool] = False
-    model_: TableModel
+    model_: nn.ModuleList
     tokenizer_: TableTokenizer
-    memory_: RowMemory
+    memory_: list[RowMemory]
     row_names_: list[str]
+    histories_: list[History]
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class TableEstimator(StructFormerEstimator):
     def _validation_score(
         self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
     ) -> float:
-        outputs = torch.cat([out.outputs for out in self._said([model], cells, [memory])])
+        outputs = mean_outputs([*ask([model], cells, self.tokenizer_.columns_, [memory])])
         return -float(self._loss(outputs, target.to(outputs.device), None))
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
@@ -140,7 +143,8 @@ class TableEstimator(StructFormerEstimator):
         shape = {"labels": features.shape[1], "text": _text_width(cells), "members": self._members(cells)}
         self._build({"config": asdict(self._config(len(order))), **shape}, seed)
         splits = held is None and self.patience is not None and self.validation_fraction
-        for number, member in enumerate(self.model_):
+        self.histories_ = []
+        for number, member in enumerate(self._networks()):
             train, validation = torch.arange(len(order)), held
             if splits and len(order) >= FEWEST_TO_SPLIT:
                 labels = kept.numpy() if self._stratified else None
@@ -148,8 +152,14 @@ class TableEstimator(StructFormerEstimator):
                 validation = (cells.select(part), kept[part])
             known = None if weight is None else weight[train]
             self._train(member, cells.select(train), kept[train], known, validation, seed + number)
+            if self.history_ is not None and self.history_.stopped == "callback":
+                # Networks that were not trained have nothing to say.
+                self.model_ = self.model_[: number + 1]
+                self._shape["members"] = number + 1
+                break
         # All rows are listened to at prediction, those held out for early stopping included.
-        self.memory_ = [self._memory(member, cells, features.double()) for member in self._exact_members()]
+        exact, columns = self._exact_networks(), self.tokenizer_.columns_
+        self.memory_ = [remember(network, cells, columns, features.double()) for network in exact]
         return self
 
     def _members(self, cells: TokenSet) -> int:
@@ -161,7 +171,10 @@ class TableEstimator(StructFormerEstimator):
             raise ValueError(f"members must be at least 1 (got {self.members})")
         return self.members
 
-    def _exact_members(self) -> list[TableModel]:
+    def _networks(self) -> list[TableModel]:
+        return [network for network in self.model_ if isinstance(network, TableModel)]
+
+    def _exact_networks(self) -> list[TableModel]:
         return list(self._exact_model())
 
     def _read_eval_set(self, eval_set: Any) -> tuple[TokenSet, Tensor] | None:
@@ -226,9 +239,9 @@ class TableEstimator(StructFormerEstimator):
         def validate(model: nn.Module) -> float:
             assert held is not None
             assert isinstance(model, TableModel)
-            return self._validation_score(model, *held, self._memory(model, cells, labels))
+            return self._validation_score(model, *held, remember(model, cells, columns, labels))
 
-        size = self.batch_size
+        size, members, name = self.batch_size, len(self.model_), type(self).__name__
         self.history_ = run_training(
             member,
             index_loader(rows, min(512, max(64, rows // 4)) if size is None else size, seed, batch),
@@ -239,7 +252,7 @@ class TableEstimator(StructFormerEstimator):
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
                 patience=self.patience if held is not None else None,
-                max_time=None if self.max_time is None else self.max_time / len(self.model_),
+                max_time=None if self.max_time is None else self.max_time / members,
                 device=self.device,
                 average=0.97,
             ),
@@ -247,37 +260,27 @@ class TableEstimator(StructFormerEstimator):
             validate=None if held is None else validate,
             callbacks=self.callbacks or (),
             verbose=self.verbose,
-            title=type(self).__name__,
+            title=name if members == 1 else f"{name} {len(self.histories_) + 1}/{members}",
         )
+        self.histories_.append(self.history_)
 
-    def _memory(self, model: TableModel, cells: TokenSet, labels: Tensor) -> RowMemory:
-        """Training rows as ``model`` sees them."""
-        like = model.head.weight
-        with torch.no_grad():
-            parts = batches_of_rows(cells, self.tokenizer_.columns_, like)
-            return RowMemory(torch.cat([model.read(part)[1] for part in parts]), labels.to(like.device))
+    def _said(self, cells: TokenSet) -> Iterator[Said]:
+        columns = self.tokenizer_.columns_
+        return ask(self._exact_networks(), bare_rows(cells), columns, self.memory_)
 
-    def _said(
-        self, models: Sequence[TableModel], cells: TokenSet, memories: Sequence[RowMemory]
-    ) -> Iterator[TableOutput]:
-        """What ``models`` say of the rows on average, a batch at a time."""
-        with torch.no_grad():
-            for part in batches_of_rows(cells, self.tokenizer_.columns_, models[0].head.weight):
-                outs = [model(part, memory=memory) for model, memory in zip(models, memories, strict=True)]
-                yield mean_output(outs)
-
-    def _run(self, X: Any) -> Iterator[TableOutput]:
-        members = self._exact_members()
-        yield from self._said(members, bare_rows(self.tokenizer_.transform(X)), self.memory_)
+    def _run(self, X: Any) -> Iterator[Said]:
+        check_is_fitted(self, "model_")
+        return self._said(self.tokenizer_.transform(X))
 
     def _predicted(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
-        return torch.cat([out.outputs for out in self._run(X)]).numpy()
+        return mean_outputs([*self._run(X)]).numpy()
 
     def learned_graph(self, X: Any) -> TokenGraph:
         """Return which training rows each row of ``X`` listens to, and how much.
 
-        Targets are the rows of ``X``, sources the training rows; both carry the names of their index. With
-        several row steps the graph is that of the last, and ``steps`` holds those of all.
+        Targets are the rows of ``X``, sources the training rows; both carry the names of their index. Several
+        networks are averaged. With several row steps the graph is that of the last, and ``steps`` holds those
+        of all.
 
         Raises:
             ValueError: ``X`` cannot be read, or the model has no row steps.
@@ -287,8 +290,7 @@ class TableEstimator(StructFormerEstimator):
         if not self._shape["config"]["row_steps"]:
             raise ValueError("rows listen to no other rows: row_steps is 0")
         cells = self.tokenizer_.transform(X)
-        outs = self._said(self._exact_members(), bare_rows(cells), self.memory_)
-        steps = zip(*[out.row_graphs for out in outs], strict=True)
+        steps = zip(*[mean_row_graphs(outs) for outs in self._said(cells)], strict=True)
         known = {"source_names": self.row_names_, "source_labels": self._source_labels()}
         rows = len(self.row_names_)
         graphs = [joined(parts, [0] * len(parts), rows, names=cells.set_names, **known) for parts in steps]
@@ -302,9 +304,9 @@ class TableEstimator(StructFormerEstimator):
         check_is_fitted(self, "model_")
         columns = self.tokenizer_.column_names
         total, rows = torch.zeros(len(columns), len(columns), dtype=torch.float64), 0
-        for out in self._run(X):
-            total += column_weights(out.cells.graphs[-1], len(columns))
-            rows += len(out.rows)
+        for outs in self._run(X):
+            total += mean_column_weights(outs, len(columns))
+            rows += len(outs[0].rows)
         return pd.DataFrame((total / max(rows, 1)).numpy(), index=list(columns), columns=list(columns))
 
     def _state(self) -> State:

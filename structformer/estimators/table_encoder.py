@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from structformer.estimators.rows import grid
 from structformer.estimators.table_base import Batch, TableEstimator
+from structformer.estimators.table_networks import ask
 from structformer.models.table import RowMemory, TableModel
 from structformer.tokenize.columns import Column
 from structformer.tokens import TokenSet
@@ -61,7 +62,7 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
             ValueError: The table cannot be read; the message names the culprit.
             NotFittedError: Before `fit`.
         """
-        return torch.cat([out.rows for out in self._run(X)]).numpy()
+        return torch.cat([out.rows for (out,) in self._run(X)]).numpy()
 
     @property
     def _n_features_out(self) -> int:
@@ -105,7 +106,7 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         view, changed = corrupt_cells(cells, self.CORRUPTED, torch.Generator().manual_seed(0))
         columns, first = self.tokenizer_.columns_, 0
         total, count = torch.zeros(2)
-        for out in self._said([model], view, [memory]):
+        for (out,) in ask([model], view, columns, [memory]):
             rows = torch.arange(first, first + len(out.outputs))
             part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, None)
             total, count, first = total + part[0], count + part[1], first + len(rows)

@@ -53,7 +53,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         classes_: The class labels in sorted order.
         n_features_in_: Columns of the training table.
         feature_names_in_: Their names, when the table had names.
-        history_: Loss and validation score of each epoch.
+        history_: Loss and validation score of each epoch, of the network trained last; None after loading.
+        histories_: The same of each network.
 
     Examples:
         >>> from sklearn.datasets import load_iris

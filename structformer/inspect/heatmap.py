@@ -11,18 +11,18 @@ import pandas as pd
 from structformer.inspect.colours import shorten
 from structformer.inspect.embed import json_for_page
 
-_MOST_COLUMNS = 40
 _CHARACTER = 6.6
 
 
-def heat_map(frame: pd.DataFrame, strongest: int = 8) -> dict[str, Any]:
+def heat_map(frame: pd.DataFrame, most: int = 40, strongest: int = 8) -> dict[str, Any]:
     """Lay out ``frame`` as an SVG heat map and list its strongest links between two columns.
 
     Shades are shares of the largest weight between two columns; the diagonal, often far larger, is cut off
-    there. Of more than 40 columns those with the most weight are shown.
+    there. Of more than ``most`` columns those with the most weight are shown.
 
     Args:
         frame: ``[columns, columns]`` weights; rows are the columns that listen, columns those listened to.
+        most: How many columns to show.
         strongest: How many links to list.
     """
     values = np.nan_to_num(frame.to_numpy(dtype=np.float64))
@@ -37,11 +37,11 @@ def heat_map(frame: pd.DataFrame, strongest: int = 8) -> dict[str, Any]:
         if between[i, j] > 0
     ]
     note = ""
-    if count > _MOST_COLUMNS:
-        busiest = np.argsort(-(between.sum(0) + between.sum(1)), kind="stable")[:_MOST_COLUMNS]
+    if count > most:
+        busiest = np.argsort(-(between.sum(0) + between.sum(1)), kind="stable")[:most]
         keep = np.sort(busiest)
         values, names = values[np.ix_(keep, keep)], [names[i] for i in keep]
-        note = f"The {_MOST_COLUMNS} of {count} columns with the most weight."
+        note = f"The {most} of {count} columns with the most weight."
     shown = [shorten(name, 26) for name in names]
     margin = round(max((_width(name) for name in shown), default=0.0)) + 12
     # Names along the top are slanted by 45°, and need that much of their length in both directions.

@@ -28,13 +28,25 @@ class Limits:
         nodes: Tokens drawn; of a larger graph a part is, and a note says which.
         edges: Edges a step, the strongest.
         fields: Data fields shown for a token.
+        columns: Columns of a table in its heat map.
         text: Characters of a name or a value.
     """
 
     nodes: int = 400
     edges: int = 8000
     fields: int = 12
+    columns: int = 40
     text: int = 60
+
+    def scaled(self, share: float) -> Limits:
+        """Smaller limits for a page that would grow too large."""
+        return Limits(
+            nodes=int(self.nodes * share),
+            edges=int(self.edges * share),
+            fields=max(2, int(self.fields * share)),
+            columns=max(5, int(self.columns * share**0.5)),
+            text=self.text,
+        )
 
 
 def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0) -> dict[str, Any]:

@@ -20,9 +20,7 @@ from structformer.inspect.section import Section, Values
 from structformer.inspect.statistics import graph_statistics
 from structformer.tokenize.files import replacing
 
-# Shared by all graphs of a page, so that a page of many sections stays below 5 MB.
-_EDGES_A_PAGE = 120_000
-_FIELDS_A_PAGE = 60
+_MOST_BYTES = 5_000_000
 
 # For each statistic its name, what it means, and how to write it.
 _STATISTICS = {
@@ -68,21 +66,19 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> P
 
 
 def render_report(title: str, sections: Sequence[Section]) -> str:
-    """The page of `write_report` as a string."""
-    steps = sum(len(section.graph.steps) for section in sections if section.graph is not None)
-    limits = Limits(
-        edges=min(Limits.edges, _EDGES_A_PAGE // max(steps, 1)),
-        fields=max(2, min(Limits.fields, _FIELDS_A_PAGE // len(sections))),
-    )
+    """The page of `write_report` as a string; of many large graphs less is drawn, to stay below 5 MB."""
     assets = files("structformer.inspect")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(assets.joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(
-        title=title,
-        style=Markup(assets.joinpath("report.css").read_text(encoding="utf-8")),
-        script=Markup(assets.joinpath("report.js").read_text(encoding="utf-8")),
-        sections=[_view(section, limits) for section in sections],
-    )
+    style = Markup(assets.joinpath("report.css").read_text(encoding="utf-8"))
+    script = Markup(assets.joinpath("report.js").read_text(encoding="utf-8"))
+    page = ""
+    for share in (1.0, 0.5, 0.25, 0.125, 0.06):
+        views = [_view(section, Limits().scaled(share)) for section in sections]
+        page = template.render(title=title, style=style, script=script, sections=views)
+        if len(page.encode()) < _MOST_BYTES:
+            break
+    return page
 
 
 def _view(section: Section, limits: Limits) -> dict[str, Any]:
@@ -91,7 +87,7 @@ def _view(section: Section, limits: Limits) -> dict[str, Any]:
         "paragraphs": [part.strip() for part in section.text.split("\n\n") if part.strip()],
         "token": section.token,
         "metrics": None if section.metrics is None else _metrics(section.metrics),
-        "heat": None if section.columns is None else heat_map(section.columns),
+        "heat": None if section.columns is None else heat_map(section.columns, limits.columns),
         "graph": None,
     }
     if section.graph is not None:

@@ -190,32 +190,3 @@ class TableModel(nn.Module):
         side_by_side = encoded.tokens.reshape(cells.num_sets, self.by_column.in_features)
         pooled = self.pooling(encoded.tokens, cells.ptr)
         return encoded, self.by_column(self.dropout(side_by_side)) + pooled
-
-
-def mean_output(outputs: Sequence[TableOutput]) -> TableOutput:
-    """Return the mean of what several models say of the same rows; row states are those of the first."""
-    first = outputs[0]
-    if len(outputs) == 1:
-        return first
-    row_graphs = [mean_graph(graphs) for graphs in zip(*(out.row_graphs for out in outputs), strict=True)]
-    cell_graphs = [mean_graph(graphs) for graphs in zip(*(out.cells.graphs for out in outputs), strict=True)]
-    mean = torch.stack([out.outputs for out in outputs]).mean(0)
-    return TableOutput(mean, first.rows, row_graphs, Encoded(first.cells.tokens, cell_graphs))
-
-
-def mean_graph(graphs: Sequence[TokenGraph]) -> TokenGraph:
-    """Return the graph of mean weights over the same tokens; an edge that a graph lacks weighs 0 there."""
-    first = graphs[0]
-    keys = torch.cat([graph.row * graph.num_sources + graph.col for graph in graphs])
-    weights = torch.cat([graph.mean_weight() for graph in graphs]) / len(graphs)
-    keys, place = keys.unique(return_inverse=True)
-    rowptr = torch.zeros_like(first.rowptr)
-    rowptr[1:] = torch.bincount(keys // first.num_sources, minlength=first.num_targets).cumsum(0)
-    weight = weights.new_zeros(len(keys)).index_add_(0, place, weights)
-    return TokenGraph(
-        rowptr=rowptr,
-        col=keys % first.num_sources,
-        num_sources=first.num_sources,
-        weight=weight,
-        ptr=first.ptr,
-    )

@@ -10,11 +10,9 @@ from structformer.estimators.rows import (
     bare_rows,
     batches_of_rows,
     canonical_order,
-    column_weights,
     grid,
     take_rows,
 )
-from structformer.graph import TokenGraph
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
 
@@ -126,16 +124,3 @@ def test_texts_take_part_in_the_order(tokenizer, cells):
     target = np.zeros(ROWS)
     order, moved = canonical_order(cells, target, None), canonical_order(shuffled, target, None)
     assert perm[moved].equal(order)
-
-
-def test_column_weights_add_up_over_rows():
-    weight = torch.tensor([0.25, 0.75, 1.0, 0.5, 0.5, 0.125, 0.875])
-    # Two rows of two columns: cells 0 and 1, then 2 and 3.
-    graph = TokenGraph(
-        rowptr=torch.tensor([0, 2, 3, 5, 7]),
-        col=torch.tensor([0, 1, 1, 2, 3, 2, 3]),
-        num_sources=4,
-        weight=weight,
-    )
-    expected = torch.tensor([[0.75, 1.25], [0.125, 1.875]], dtype=torch.float64)
-    assert column_weights(graph, 2).equal(expected)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+import jaxtyping
 import pytest
-import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from structformer.estimators.table_encoder import TableEncoder
@@ -12,6 +12,7 @@ from structformer.estimators.tables import StructFormerClassifier, StructFormerR
 FAST: dict[str, Any] = {
     "width": 16,
     "heads": 2,
+    "members": 1,
     "epochs": 10,
     "learning_rate": 0.01,
     "random_state": 0,
@@ -25,11 +26,12 @@ WHY_NOT = (
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _shapes_unchecked():
+    # Hundreds of models are trained here; all other tests check the shapes of every call, which takes longer
+    # than the calls.
+    jaxtyping.config.update("jaxtyping_disable", True)
     yield
-    torch.set_num_threads(threads)
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:

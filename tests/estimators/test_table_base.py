@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 import structformer as sf
 from structformer.estimators import rows as rows_module
 
-FAST = {"width": 16, "heads": 2, "epochs": 6, "learning_rate": 0.01, "random_state": 0}
+FAST = {"width": 16, "heads": 2, "members": 1, "epochs": 6, "learning_rate": 0.01, "random_state": 0}
 DATE = pd.Timestamp("2024-02-01")
 
 
@@ -65,7 +65,9 @@ def models(train) -> dict[str, sf.estimators.StructFormerEstimator]:
     frame, y = train
     target = frame["price"].to_numpy()
     return {
-        "classifier": sf.StructFormerClassifier(row_steps=2, class_weight={"no": 2.0}, **FAST).fit(frame, y),
+        "classifier": sf.StructFormerClassifier(
+            row_steps=2, class_weight={"no": 2.0}, **FAST | {"members": 2}
+        ).fit(frame, y),
         "regressor": sf.StructFormerRegressor(**FAST).fit(frame, np.column_stack([target, -target])),
         "encoder": sf.TableEncoder(**FAST).fit(frame),
     }
@@ -106,7 +108,7 @@ def test_shuffled_rows_and_columns_are_read_alike(models, new, kind, seed):
 def test_prediction_works_through_batches_of_bounded_size(models, new, kind, monkeypatch):
     model, whole, seen = models[kind], output(models[kind], new), []
     monkeypatch.setattr(rows_module, "CELLS_A_BATCH", 40)
-    hook = model._exact_model().embedding.register_forward_hook(lambda *call: seen.append(len(call[2])))
+    hook = model._exact_networks()[0].embedding.register_forward_hook(lambda *call: seen.append(len(call[2])))
     np.testing.assert_allclose(output(model, new), whole, rtol=1e-9)
     graph = model.learned_graph(new)
     hook.remove()

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 import structformer as sf
 
-FAST = {"width": 16, "heads": 2, "epochs": 6, "learning_rate": 0.01, "random_state": 0}
+FAST = {"width": 16, "heads": 2, "members": 1, "epochs": 6, "learning_rate": 0.01, "random_state": 0}
 
 
 def noise(rows: int, columns: int = 3, seed: int = 0) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def test_random_labels_cannot_be_foretold():
 def test_in_training_a_row_does_not_hear_its_own_label(row_steps):
     frame = noise(29)
     model = sf.StructFormerClassifier(row_steps=row_steps, **FAST).fit(frame, halves(frame))
-    network = model.model_.double()
+    network = model.model_[0].double()
     cells = model.tokenizer_.transform(frame)
     cells["x"] = cells["x"].double()
     labels = torch.nn.functional.one_hot(torch.from_numpy(halves(frame))).double().requires_grad_()

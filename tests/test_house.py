@@ -1,0 +1,72 @@
+"""The house: what may import what beyond import-linter's view, and which names are public."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import structformer as sf
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = sorted((ROOT / "structformer").rglob("*.py"))
+PUBLIC = {
+    "GraphClassifier",
+    "GraphEncoder",
+    "GraphRegressor",
+    "NodeClassifier",
+    "SetClassifier",
+    "SetEncoder",
+    "SetRegressor",
+    "StructFormerClassifier",
+    "StructFormerRegressor",
+    "TableEncoder",
+    "TokenGraph",
+    "TokenSet",
+    "load",
+}
+
+
+def imported(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_library_knows_no_benchmark_and_no_data_set(file):
+    above = {name for name in imported(file) if name.split(".")[0] in ("datasets", "tasks")}
+    above |= {
+        name for name in imported(file) if name.startswith(("structformer.datasets", "structformer.tasks"))
+    }
+    if file.name == "cli.py":
+        above = {name for name in above if not name.startswith("structformer.tasks")}
+    assert not above
+
+
+@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nothing_reaches_for_the_network_or_pickles(file):
+    forbidden = {"requests", "urllib.request", "http.client", "socket", "pickle", "joblib", "huggingface_hub"}
+    assert not imported(file) & forbidden
+
+
+def test_public_names():
+    assert set(sf.__all__) >= PUBLIC
+    for name in sf.__all__:
+        assert getattr(sf, name) is not None
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_public_names_are_documented(name):
+    assert len(getattr(sf, name).__doc__ or "") > 60
+
+
+def test_datasets_and_tasks_are_installed_below_structformer():
+    import structformer.datasets
+    import structformer.tasks
+
+    assert Path(structformer.datasets.__file__).parent == ROOT / "datasets"
+    assert Path(structformer.tasks.__file__).parent == ROOT / "tasks"
