@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Int
@@ -53,6 +53,10 @@ class TokenSet(Data):
     """
 
     token_fields: ClassVar[tuple[str, ...]] = ("x", "token_type", "code", "names")
+
+    if TYPE_CHECKING:
+        # PyG allows a Data without features; a TokenSet that holds anything has them.
+        x: Tensor  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
 
     def __init__(
         self,

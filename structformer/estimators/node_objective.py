@@ -39,7 +39,11 @@ class NodeObjective:
     """
 
     def __init__(
-        self, target: Int[Tensor, " nodes"], classes: int, class_weight: Float[Tensor, " classes"] | None, seed: int
+        self,
+        target: Int[Tensor, " nodes"],
+        classes: int,
+        class_weight: Float[Tensor, " classes"] | None,
+        seed: int,
     ) -> None:
         self.target, self.class_weight = target, class_weight
         self.known = (target >= 0).nonzero().flatten()

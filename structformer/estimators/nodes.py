@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -180,7 +180,12 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         return joined_graph([out.encoded.graphs], tokens, labels)
 
     def _masks(
-        self, graph: Any, nodes: Sequence[Any], known: Bool[np.ndarray, " nodes"], train_mask: Any, eval_mask: Any
+        self,
+        graph: Any,
+        nodes: Sequence[Any],
+        known: Bool[np.ndarray, " nodes"],
+        train_mask: Any,
+        eval_mask: Any,
     ) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
         """Return which nodes to learn from and which to watch, all of them with known labels."""
         if train_mask is None and isinstance(graph, Data):
@@ -313,7 +318,7 @@ def fingerprint(tokens: TokenSet, names: Sequence[str]) -> str:
     order = np.argsort(np.array(names), kind="stable")
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
-    said = hashlib.blake2b("\0".join(names[i] for i in order).encode(), digest_size=16)
+    said = hashlib.blake2b("\0".join(str(names[i]) for i in order.tolist()).encode(), digest_size=16)
     if tokens.edge_index is not None:
         edges = rank[tokens.edge_index.numpy()]
         said.update(np.ascontiguousarray(edges[:, np.lexsort(edges)]).tobytes())

@@ -16,7 +16,6 @@ from structformer.estimators.parts import joined
 from structformer.graph import TokenGraph
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.pooled import TokenInput
-from structformer.tokenize import GraphTokenizer, SetTokenizer
 from structformer.tokens import TokenSet
 from structformer.training import Callback, TrainingConfig
 
@@ -33,7 +32,7 @@ MOST_SLOPED = 32
 class PackedEstimator(StructFormerEstimator):
     """Base of the estimators that read token sets; their inputs are told apart by the tokenizer."""
 
-    tokenizer_: SetTokenizer | GraphTokenizer
+    tokenizer_: Any  # a SetTokenizer or a GraphTokenizer
 
     def __init__(
         self,

@@ -57,8 +57,7 @@ class PooledEstimator(PackedEstimator):
 
     def _read(self, X: Any) -> TokenSet:
         """Fit the tokenizer to training data and read it."""
-        import os
-        self.tokenizer_ = self._tokenizer(structure=True) if os.environ.get('STRUCT') else self._tokenizer()
+        self.tokenizer_ = self._tokenizer()
         tokens = self.tokenizer_.fit_transform(X)
         if isinstance(self.tokenizer_, SetTokenizer):
             self.n_features_in_ = self.tokenizer_.num_features_
@@ -66,7 +65,7 @@ class PooledEstimator(PackedEstimator):
 
     def _target(self, tokens: TokenSet, y: Any) -> Any:
         """``y``, or what the graphs themselves carry."""
-        if y is None and tokens.y is not None and len(tokens.y) == tokens.num_sets:
+        if y is None and isinstance(tokens.y, Tensor) and len(tokens.y) == tokens.num_sets:
             return tokens.y
         return y
 

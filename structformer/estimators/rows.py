@@ -22,7 +22,7 @@ def grid(cells: TokenSet) -> tuple[Float[Tensor, "rows columns"], Int[Tensor, "r
     Raises:
         ValueError: The tokens are no cells.
     """
-    if cells.x is None or cells.code is None:
+    if cells.code is None:
         raise ValueError("tokens must be cells of a table, with x and code")
     shape = (cells.num_sets, cells.num_tokens // max(1, cells.num_sets))
     return cells.x.view(shape), cells.code.view(shape)

@@ -15,15 +15,15 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from structformer.estimators.base import State, StructFormerEstimator, run_training, seeded
-from structformer.estimators.parts import FEWEST_TO_SPLIT, joined, split
+from structformer.estimators.parts import FEWEST_TO_SPLIT, split
 from structformer.estimators.rows import bare_rows, canonical_order, take_rows
 from structformer.estimators.table_networks import (
     Said,
     ask,
-    mean_column_weights,
+    column_table,
     mean_outputs,
-    mean_row_graphs,
     remember,
+    row_graph,
 )
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
@@ -34,6 +34,10 @@ from structformer.tokens import TokenSet
 from structformer.training import Callback, History, TrainingConfig, index_loader
 
 Batch = tuple[TokenSet, Tensor, Tensor, Tensor | None]
+"""Cells, label features, targets and weights of some rows."""
+
+Rows = tuple[TokenSet, Tensor, Tensor | None]
+"""Cells, targets and weights of some rows."""
 
 
 class TableEstimator(StructFormerEstimator):
@@ -116,11 +120,10 @@ class TableEstimator(StructFormerEstimator):
         cells, labels, target, weight = item
         return self._loss(model(cells, labels=labels).outputs, target, weight)
 
-    def _validation_score(
-        self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
-    ) -> float:
+    def _validation_score(self, model: TableModel, held: Rows, memory: RowMemory) -> float:
+        cells, target, weight = held
         outputs = mean_outputs([*ask([model], cells, self.tokenizer_.columns_, [memory])])
-        return -float(self._loss(outputs, target.to(outputs.device), None))
+        return -float(self._loss(outputs.cpu(), target, weight))
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
         seed = self._seed()
@@ -149,9 +152,9 @@ class TableEstimator(StructFormerEstimator):
             if splits and len(order) >= FEWEST_TO_SPLIT:
                 labels = kept.numpy() if self._stratified else None
                 train, part = split(len(order), self.validation_fraction, labels, seed + number)
-                validation = (cells.select(part), kept[part])
-            known = None if weight is None else weight[train]
-            self._train(member, cells.select(train), kept[train], known, validation, seed + number)
+                validation = (cells.select(part), kept[part], _at(weight, part))
+            given = (cells.select(train), kept[train], _at(weight, train))
+            self._train(member, given, validation, seed + number)
             if self.history_ is not None and self.history_.stopped == "callback":
                 # Networks that were not trained have nothing to say.
                 self.model_ = self.model_[: number + 1]
@@ -177,7 +180,7 @@ class TableEstimator(StructFormerEstimator):
     def _exact_networks(self) -> list[TableModel]:
         return list(self._exact_model())
 
-    def _read_eval_set(self, eval_set: Any) -> tuple[TokenSet, Tensor] | None:
+    def _read_eval_set(self, eval_set: Any) -> Rows | None:
         if eval_set is None:
             return None
         if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
@@ -186,7 +189,7 @@ class TableEstimator(StructFormerEstimator):
         if not cells.num_sets:
             raise ValueError("eval_set must have at least one row (got 0)")
         target = self._read_target(eval_set[1], cells.num_sets, "y of eval_set")
-        return bare_rows(cells), torch.from_numpy(target)
+        return bare_rows(cells), torch.from_numpy(target), None
 
     def _keep_names(self, X: Any) -> None:
         self.n_features_in_ = len(self.tokenizer_.feature_names_)
@@ -222,24 +225,23 @@ class TableEstimator(StructFormerEstimator):
 
     def _train(
         self,
-        member: nn.Module,
-        cells: TokenSet,
-        target: Tensor,
-        weight: Tensor | None,
-        held: tuple[TokenSet, Tensor] | None,
+        member: TableModel,
+        given: Rows,
+        held: Rows | None,
         seed: int,
     ) -> None:
+        cells, target, weight = given
         rows, columns = cells.num_sets, self.tokenizer_.columns_
         labels = self._label_features(target)
 
         def batch(index: Tensor) -> Batch:
             part = take_rows(cells, index, columns)
-            return part, labels[index], target[index], None if weight is None else weight[index]
+            return part, labels[index], target[index], _at(weight, index)
 
         def validate(model: nn.Module) -> float:
             assert held is not None
             assert isinstance(model, TableModel)
-            return self._validation_score(model, *held, remember(model, cells, columns, labels))
+            return self._validation_score(model, held, remember(model, cells, columns, labels))
 
         size, members, name = self.batch_size, len(self.model_), type(self).__name__
         self.history_ = run_training(
@@ -290,24 +292,17 @@ class TableEstimator(StructFormerEstimator):
         if not self._shape["config"]["row_steps"]:
             raise ValueError("rows listen to no other rows: row_steps is 0")
         cells = self.tokenizer_.transform(X)
-        steps = zip(*[mean_row_graphs(outs) for outs in self._said(cells)], strict=True)
         known = {"source_names": self.row_names_, "source_labels": self._source_labels()}
-        rows = len(self.row_names_)
-        graphs = [joined(parts, [0] * len(parts), rows, names=cells.set_names, **known) for parts in steps]
-        return graphs[-1].with_steps(graphs[:-1])
+        return row_graph(self._said(cells), len(self.row_names_), names=cells.set_names, **known)
 
     def column_graph(self, X: Any) -> pd.DataFrame:
         """Return which columns attend to which: mean weight over the rows of ``X``, last cell step.
 
-        Row: the column that listens; column: the one listened to. Each row sums to 1.
+        Row: the column that listens; column: the one listened to. Each row sums to 1, or to 0 when ``X`` has
+        no rows.
         """
-        check_is_fitted(self, "model_")
-        columns = self.tokenizer_.column_names
-        total, rows = torch.zeros(len(columns), len(columns), dtype=torch.float64), 0
-        for outs in self._run(X):
-            total += mean_column_weights(outs, len(columns))
-            rows += len(outs[0].rows)
-        return pd.DataFrame((total / max(rows, 1)).numpy(), index=list(columns), columns=list(columns))
+        said = self._run(X)
+        return column_table(said, self.tokenizer_.column_names)
 
     def _state(self) -> State:
         return {
@@ -341,6 +336,10 @@ class TableEstimator(StructFormerEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _at(weight: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if weight is None else weight[rows]
 
 
 def _text_width(cells: TokenSet) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.estimators.rows import grid
-from structformer.estimators.table_base import Batch, TableEstimator
+from structformer.estimators.table_base import Batch, Rows, TableEstimator
 from structformer.estimators.table_networks import ask
 from structformer.models.table import RowMemory, TableModel
 from structformer.tokenize.columns import Column
@@ -99,16 +99,16 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
             loss = loss + 0.5 * total / count.clamp(min=1e-9)
         return loss
 
-    def _validation_score(
-        self, model: TableModel, cells: TokenSet, target: Tensor, memory: RowMemory
-    ) -> float:
+    def _validation_score(self, model: TableModel, held: Rows, memory: RowMemory) -> float:
+        cells, _, weight = held
         # The same cells are hidden every time, so that scores of different epochs compare.
         view, changed = corrupt_cells(cells, self.CORRUPTED, torch.Generator().manual_seed(0))
         columns, first = self.tokenizer_.columns_, 0
         total, count = torch.zeros(2)
         for (out,) in ask([model], view, columns, [memory]):
             rows = torch.arange(first, first + len(out.outputs))
-            part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, None)
+            known = None if weight is None else weight[rows]
+            part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, known)
             total, count, first = total + part[0], count + part[1], first + len(rows)
         return -float(total / count.clamp(min=1e-9))
 

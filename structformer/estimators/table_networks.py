@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from structformer.estimators.parts import joined
 from structformer.estimators.rows import batches_of_rows
 from structformer.graph import TokenGraph
 from structformer.models.table import RowMemory, TableModel, TableOutput
@@ -43,27 +46,44 @@ def ask(
             yield [network(part, memory=memory) for network, memory in zip(networks, memories, strict=True)]
 
 
-def mean_outputs(said: Sequence[Said]) -> Float[Tensor, "rows outputs"]:
+def mean_outputs(said: Iterable[Said]) -> Float[Tensor, "rows outputs"]:
     """Return the outputs of all batches, averaged over the networks."""
     return torch.cat([torch.stack([out.outputs for out in outs]).mean(0) for outs in said])
 
 
-def mean_row_graphs(outs: Said) -> list[TokenGraph]:
-    """Return for each row step the graph of one batch, its weights averaged over the networks."""
-    return [_mean_graph(graphs) for graphs in zip(*(out.row_graphs for out in outs), strict=True)]
+def row_graph(said: Iterable[Said], training_rows: int, **fields: Any) -> TokenGraph:
+    """Return the row graph of the last step, those of the others in ``earlier``.
+
+    Batches are joined, and weights averaged over the networks.
+
+    Args:
+        said: All batches.
+        training_rows: Rows that may be listened to.
+        **fields: Further fields of the graphs, such as ``names``.
+    """
+    by_batch = [
+        [_mean_graph(graphs) for graphs in zip(*(out.row_graphs for out in outs), strict=True)]
+        for outs in said
+    ]
+    steps = zip(*by_batch, strict=True)
+    graphs = [joined(parts, [0] * len(parts), training_rows, **fields) for parts in steps]
+    return graphs[-1].with_steps(graphs[:-1])
 
 
-def mean_column_weights(outs: Said, columns: int) -> Float[Tensor, "columns columns"]:
+def column_table(said: Iterable[Said], names: Sequence[str]) -> pd.DataFrame:
     """Return the weight from each column (second axis) to each (first axis) in the last cell step.
 
-    It is summed over the rows and averaged over the networks.
+    It is averaged over rows and networks.
     """
-    total = torch.zeros(columns * columns, dtype=torch.float64)
-    for out in outs:
-        graph = out.cells.graphs[-1]
-        place = (graph.row % columns) * columns + graph.col % columns
-        total.index_add_(0, place, graph.mean_weight().double() / len(outs))
-    return total.view(columns, columns)
+    total, rows = torch.zeros(len(names) ** 2, dtype=torch.float64), 0
+    for outs in said:
+        for out in outs:
+            graph = out.cells.graphs[-1]
+            place = (graph.row % len(names)) * len(names) + graph.col % len(names)
+            total.index_add_(0, place, graph.mean_weight().double())
+            rows += len(out.rows)
+    mean = (total / max(rows, 1)).view(len(names), len(names))
+    return pd.DataFrame(mean.numpy(), index=list(names), columns=list(names))
 
 
 def _mean_graph(graphs: Sequence[TokenGraph]) -> TokenGraph:

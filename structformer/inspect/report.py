@@ -73,7 +73,9 @@ def render_report(title: str, sections: Sequence[Section]) -> str:
     style = Markup(assets.joinpath("report.css").read_text(encoding="utf-8"))
     script = Markup(assets.joinpath("report.js").read_text(encoding="utf-8"))
     page = ""
-    for share in (1.0, 0.5, 0.25, 0.125, 0.06):
+    # A section holds about a quarter of a megabyte: what is sure to be too much is not tried.
+    graphs = sum(section.graph is not None for section in sections)
+    for share in [share for share in (1.0, 0.5, 0.25, 0.125) if share * graphs <= 20] + [0.06]:
         views = [_view(section, Limits().scaled(share)) for section in sections]
         page = template.render(title=title, style=style, script=script, sections=views)
         if len(page.encode()) < _MOST_BYTES:

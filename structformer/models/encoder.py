@@ -208,8 +208,8 @@ class SOESEncoder(nn.Module):
             given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr)
             if edge_attr is not None:
                 edges = EdgeFeatures(edge_index, edge_attr, len(h))
-        # Where every token may listen to its whole set, the search has but one answer.
-        complete = config.learn and not causal and self._largest(ptr) <= config.neighbors
+        # Where every token may listen to all others of its set, the search has but one answer.
+        complete = config.learn and self._largest(ptr) - 1 <= config.neighbors
         topology: TokenGraph | None = None
         graphs: list[TokenGraph] = []
         for step in range(config.steps):

@@ -49,18 +49,12 @@ class PooledModel(nn.Module):
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.encoder = SOESEncoder(config)
         self.pooling = SetPooling(width, config.heads)
-        import os
-        self.bonus = os.environ.get("BONUS"); self.usesize = os.environ.get("SIZE")
-        if self.bonus:
-            for b in self.encoder.blocks: nn.init.constant_(b.structure.given_bonus, float(self.bonus)); nn.init.constant_(b.structure.log_sharpness, 0.0)
-        self.size = nn.Linear(1, width)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, outputs))
 
     def forward(self, tokens: TokenSet) -> PooledOutput:
         """Return one row of outputs a set."""
         encoded = encode(self.embedding, self.encoder, tokens)
         pooled = self.pooling(encoded.tokens, tokens.ptr)
-        if self.usesize: pooled = pooled + self.size(tokens.sizes.to(pooled.dtype).log1p()[:, None])
         return PooledOutput(self.head(pooled), pooled, encoded)
 
 

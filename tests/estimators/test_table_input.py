@@ -173,7 +173,7 @@ def test_columns_are_matched_by_name(fitted):
 
 def test_infinite_values_are_refused_or_clipped(fitted):
     new = table().assign(a=np.where(np.arange(ROWS) == 5, np.inf, 0.5))
-    with pytest.raises(ValueError, match="column 'a' must be finite .*row 5"):
+    with pytest.raises(ValueError, match=r"column 'a' must be finite .*row 5"):
         fitted.predict(new)
     model = sf.StructFormerClassifier(infinite="clip", **FAST).fit(table(), Y)
     largest = table()["a"].max()
@@ -191,5 +191,5 @@ def test_a_number_that_became_a_word_is_named(fitted):
 
 def test_arrays_have_as_many_columns(fitted):
     model = sf.TableEncoder(**FAST).fit(table()[["a", "b"]].to_numpy())
-    with pytest.raises(ValueError, match="X has 3 features, but .* is expecting 2 features"):
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* is expecting 2 features"):
         model.transform(np.zeros((2, 3)))

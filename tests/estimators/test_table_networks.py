@@ -1,6 +1,7 @@
+import numpy as np
 import torch
 
-from structformer.estimators.table_networks import mean_column_weights, mean_outputs, mean_row_graphs
+from structformer.estimators.table_networks import column_table, mean_outputs, row_graph
 from structformer.graph import TokenGraph
 from structformer.models.encoder import Encoded
 from structformer.models.table import TableOutput
@@ -40,29 +41,38 @@ def test_outputs_are_averaged_over_networks_and_joined_over_batches():
     assert mean_outputs([one, two]).equal(expected[:, None].expand(-1, 2))
 
 
-def test_row_graphs_are_averaged_edge_by_edge():
-    outs = [said(5, seed)[0] for seed in (1, 2, 3)]
-    expected = sum(graph(5, SOURCES, seed)[1] for seed in (1, 2, 3)) / 3
-    (mean,) = mean_row_graphs(outs)
-    assert (mean.num_targets, mean.num_sources) == (5, SOURCES)
+def test_row_graphs_are_averaged_over_networks_and_joined_over_batches():
+    said_of = [[said(5, seed)[0] for seed in (1, 2, 3)], [said(2, seed)[0] for seed in (4, 5, 6)]]
+    dense = [
+        [graph(rows, SOURCES, seed)[1] for seed in seeds] for rows, *seeds in ((5, 1, 2, 3), (2, 4, 5, 6))
+    ]
+    expected = torch.cat([sum(parts) / 3 for parts in dense])
+    mean = row_graph(said_of, SOURCES, names=list("abcdefg"))
+    assert mean.names == list("abcdefg")
     torch.testing.assert_close(torch.from_numpy(mean.to_scipy().toarray()), expected)
     # Sources ascend within each row, each once.
-    key = mean.row * SOURCES + mean.col
-    assert (key.diff() > 0).all()
+    assert ((mean.row * SOURCES + mean.col).diff() > 0).all()
 
 
-def test_one_network_keeps_its_graph():
-    out, _ = said(5, 1)
-    assert mean_row_graphs([out])[0] is out.row_graphs[0]
+def test_every_step_has_its_graph():
+    one, two = said(5, 1)[0], said(5, 2)[0]
+    two.row_graphs = [one.row_graphs[0], two.row_graphs[0]]
+    last = row_graph([[two]], SOURCES)
+    assert [len(step.col) for step in last.steps] == [15, 15]
+    assert last.earlier[0].col.equal(one.row_graphs[0].col)
 
 
-def test_no_rows_have_an_empty_mean():
+def test_no_rows_have_an_empty_graph():
     empty = TokenGraph(torch.zeros(1, dtype=torch.long), torch.zeros(0, dtype=torch.long), 3, torch.zeros(0))
     out, _ = said(1, 1)
     outs = [TableOutput(out.outputs[:0], out.rows[:0], [empty], out.cells)] * 2
-    assert mean_row_graphs(outs)[0].num_edges == 0
+    assert row_graph([outs], 3).num_edges == 0
 
 
-def test_column_weights_add_up_over_rows():
-    outs, dense = zip(*(said(5, seed) for seed in (10, 20)), strict=True)
-    torch.testing.assert_close(mean_column_weights(list(outs), 3), sum(dense) / 2)
+def test_the_column_table_is_a_mean_over_rows_and_networks():
+    (one, first), (two, second) = said(5, 10), said(5, 20)
+    (three, third), (four, fourth) = said(2, 30), said(2, 40)
+    table = column_table([[one, two], [three, four]], ["p", "q", "r"])
+    assert list(table.index) == list(table.columns) == ["p", "q", "r"]
+    expected = (first + second + third + fourth) / 14
+    np.testing.assert_allclose(table, expected)

@@ -135,16 +135,18 @@ def test_smoothness_of_identical_graphs_is_zero(rng):
     assert Encoded(encoded.tokens, encoded.graphs * 3).smoothness == 0
 
 
-def test_complete_sets_need_no_search_and_give_what_it_gives(rng, dense):
-    h, _ = inputs(rng)
-    torch.manual_seed(0)
-    searched = encoder(steps=2, neighbors=10)  # of 11 tokens, k = 10 are all the others
-    torch.manual_seed(0)
-    known = encoder(steps=2, neighbors=11)
-    for a, b in zip(searched(h, PTR).graphs, known(h, PTR).graphs, strict=True):
-        close(dense(a), dense(b), atol=1e-12)
-    graphs = known(h, PTR).graphs
-    assert graphs[0].col is graphs[1].col
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("neighbors", [9, 10])
+def test_complete_sets_are_searched_once_and_give_the_same(rng, dense, neighbors, causal):
+    """With 10 neighbours the largest set, of 11 tokens, is complete, unless a larger one is beside it."""
+    h, model = inputs(rng)[0], encoder(neighbors=neighbors)
+    larger = torch.randn(13, WIDTH, generator=rng, dtype=torch.float64)
+    alone = model(h, PTR, causal=causal).graphs
+    beside = model(torch.cat([h, larger]), torch.cat([PTR, torch.tensor([32])]), causal=causal).graphs
+    for a, b in zip(alone, beside, strict=True):
+        close(dense(a), dense(b)[:TOKENS, :TOKENS], atol=1e-12)
+    assert (alone[0].col is alone[1].col) == (neighbors == 10)
+    assert beside[0].col is not beside[1].col
 
 
 def test_one_shared_block_serves_all_steps():

@@ -100,6 +100,33 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path, monkeypatch, br
     assert weights_of(folder)
 
 
+def test_at_every_moment_a_whole_checkpoint_is_there(tmp_path, monkeypatch):
+    folder = save_checkpoint(tmp_path / "model", {"version": 0}, tensors(0))
+    found, looking = [], False
+
+    def watch(real):
+        def step(*arguments, **options):
+            nonlocal looking
+            result = real(*arguments, **options)
+            if not looking:  # reading the checkpoint opens files too
+                looking = True
+                state, loaded = load_checkpoint(folder)
+                looking = False
+                same(loaded, tensors(state["version"]))
+                found.append(state["version"])
+            return result
+
+        return step
+
+    monkeypatch.setattr(os, "fsync", watch(os.fsync))
+    for name in ("open", "replace", "unlink"):
+        monkeypatch.setattr(checkpoints.Path, name, watch(getattr(checkpoints.Path, name)))
+    save_checkpoint(folder, {"version": 1}, tensors(1))
+    monkeypatch.undo()
+    assert found == sorted(found)
+    assert set(found) == {0, 1}
+
+
 def test_an_interrupted_first_save_can_be_repeated(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "DESCRIPTION", "no/such/folder")
