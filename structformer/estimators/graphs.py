@@ -6,14 +6,25 @@ from structformer.estimators.pooled import PooledClassifier, PooledRegressor
 from structformer.tokenize import GraphTokenizer
 
 
-class GraphClassifier(PooledClassifier):
+class _Graphs:
+    """What both read: graphs, whose nodes also carry degrees and walks, which attention alone does not see."""
+
+    _thing = "graph"
+    _tokenizer = GraphTokenizer
+
+    def _new_tokenizer(self) -> GraphTokenizer:
+        return GraphTokenizer(structure=True)
+
+
+class GraphClassifier(_Graphs, PooledClassifier):
     """Classify graphs.
 
     The nodes of a graph listen to each other along the graph's own edges and along those learned from what the nodes
     hold; attention pools them into one vector, from which the class is read. How nodes are numbered does not matter.
 
     Graphs are networkx graphs (directed or not, multi or not, attributes of any type on nodes and edges) or PyG Data
-    or HeteroData; without node attributes their structure is described (`GraphTokenizer`).
+    or HeteroData. Beside its attributes a node carries where it stands in its graph: degrees, and the probabilities
+    that a random walk is back after so many steps.
 
     Args:
         width: Features of an embedded node.
@@ -49,11 +60,8 @@ class GraphClassifier(PooledClassifier):
         (3,)
     """
 
-    _thing = "graph"
-    _tokenizer = GraphTokenizer
 
-
-class GraphRegressor(PooledRegressor):
+class GraphRegressor(_Graphs, PooledRegressor):
     """Predict a number, or several, for each graph.
 
     Graphs are read as in `GraphClassifier`; targets are standardised for training. The parameters are the same,
@@ -64,6 +72,3 @@ class GraphRegressor(PooledRegressor):
         model_: The trained network.
         history_: What happened in training; None after loading.
     """
-
-    _thing = "graph"
-    _tokenizer = GraphTokenizer

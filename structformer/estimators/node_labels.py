@@ -11,46 +11,44 @@ import pandas as pd
 from jaxtyping import Bool
 from sklearn.utils.multiclass import check_classification_targets
 from torch import Tensor
-from torch_geometric.data import Data
 
 Nodes = Sequence[Hashable]
 
 
-def node_labels(y: Any, graph: Any, nodes: Nodes) -> tuple[np.ndarray, Bool[np.ndarray, " nodes"]]:
+def node_labels(
+    y: Any, graph: Any, nodes: Nodes, name: str = "y"
+) -> tuple[np.ndarray, Bool[np.ndarray, " nodes"]]:
     """Return one label a node, and for which nodes it is known.
 
     Args:
-        y: A dict from node to label; or a list, array, tensor or Series in the order of the nodes; or the name of a
-            node attribute of a networkx graph; or None for what PyG ``Data`` carries. None, NaN and -1 are unknown.
+        y: A dict from node to label; or a list, array, tensor or Series in the order of the nodes; or the
+            name of a node attribute of a networkx graph. None, NaN and -1 are unknown.
         graph: The graph.
         nodes: Its nodes, as the user knows them.
+        name: What messages call ``y``.
 
     Raises:
         ValueError: There are no labels, not one a node, or labels for nodes that the graph lacks.
     """
-    if y is None and isinstance(graph, Data):
-        y = graph.get("y")
     if y is None:
-        raise ValueError(
-            "y must be given: one label a node, a dict from node to label, or Data with y (got None)"
-        )
+        raise ValueError(f"{name} must be given: one label a node, or a dict from node to label (got None)")
     if isinstance(y, str):
         values = _attribute(graph, y)
     elif isinstance(y, Mapping):
         values = [y.get(node) for node in nodes]
-        _check_known(y, nodes, "y")
+        _check_known(y, nodes, name)
     else:
         values = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
         values = values.tolist() if isinstance(values, np.ndarray | pd.Series) else list(values)
         if len(values) != len(nodes):
-            raise ValueError(f"y has {len(values)} labels, but the graph has {len(nodes)} nodes")
+            raise ValueError(f"{name} has {len(values)} labels, but the graph has {len(nodes)} nodes")
     if any(isinstance(value, list) and len(value) != 1 for value in values):
-        raise ValueError("y must hold one label a node (got several)")
+        raise ValueError(f"{name} must hold one label a node (got several)")
     flat = [value[0] if isinstance(value, list) else value for value in values]
     unknown = np.array([_is_unknown(value) for value in flat], dtype=bool)
     known = [value for value in flat if not _is_unknown(value)]
     if not known:
-        raise ValueError("y has no known label: None, NaN and -1 mark unknown ones")
+        raise ValueError(f"{name} has no known label: None, NaN and -1 mark unknown ones")
     read = np.asarray(known)
     if read.dtype.kind == "f" and (read == np.round(read)).all():
         read = read.astype(np.int64)  # a NaN among whole numbers makes them all floats

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
+import networkx as nx
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from structformer.estimators.base import Classes, State, run_training, seeded
 from structformer.estimators.node_labels import node_labels, node_mask, repeating_attributes
@@ -134,14 +134,10 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         Raises:
             ValueError: The graph, the labels or a mask cannot be used; the message names the culprit.
         """
-        graph = one_graph(graph)
-        nodes = GraphTokenizer().nodes(graph)[0]
-        labels, known = node_labels(y, graph, nodes)
-        train, held = self._masks(graph, nodes, known, train_mask, eval_mask)
+        tokens, nodes, labels, known = self._read(one_graph(graph), y)
+        train, held = _masks(tokens, nodes, known, train_mask, eval_mask)
         self._classes = Classes.of(labels[train])
         self.classes_ = self._classes.values
-        self.tokenizer_ = GraphTokenizer(ignore=self._ignored(graph, y, labels, known))
-        tokens = self.tokenizer_.fit_transform(graph)
         target = np.full(len(nodes), -1)
         target[train] = self._classes.encode(labels[train])
         self._known, self._nodes = torch.from_numpy(target), [repr(node) for node in nodes]
@@ -179,30 +175,19 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             labels = [None if c < 0 else self.classes_.tolist()[c] for c in visible.tolist()]
         return joined_graph([out.encoded.graphs], tokens, labels)
 
-    def _masks(
-        self,
-        graph: Any,
-        nodes: Sequence[Any],
-        known: Bool[np.ndarray, " nodes"],
-        train_mask: Any,
-        eval_mask: Any,
-    ) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
-        """Return which nodes to learn from and which to watch, all of them with known labels."""
-        if train_mask is None and isinstance(graph, Data):
-            train_mask = graph.get("train_mask")
-        held = np.zeros_like(known) if eval_mask is None else node_mask(eval_mask, nodes, "eval_mask")
-        train = known & ~held if train_mask is None else node_mask(train_mask, nodes, "train_mask")
-        for name, mask in (("train_mask", train), ("eval_mask", held)):
-            blank = mask & ~known
-            if blank.any():
-                node = nodes[int(np.argmax(blank))]
-                raise ValueError(f"{name} includes node {node!r}, whose label is unknown (None, NaN or -1)")
-        if not train.any():
-            raise ValueError("train_mask includes no node: some labels must be known")
-        both = train & held
-        if both.any():
-            raise ValueError(f"train_mask and eval_mask both include node {nodes[int(np.argmax(both))]!r}")
-        return train, held
+    def _read(self, graph: Any, y: Any) -> tuple[TokenSet, list[Any], np.ndarray, Bool[np.ndarray, " nodes"]]:
+        """Fit the tokenizer; return the nodes as tokens and as the user knows them, labels, which are known."""
+        if isinstance(graph, nx.Graph):
+            nodes = list(graph.nodes)
+            labels, known = node_labels(y, graph, nodes)
+            self.tokenizer_ = GraphTokenizer(ignore=self._ignored(graph, y, labels, known))
+            return self.tokenizer_.fit_transform(graph), nodes, labels, known
+        ignored = (*(self.ignore or ()), *(() if y is None else ("y",)))
+        self.tokenizer_ = GraphTokenizer(ignore=ignored)
+        tokens = self.tokenizer_.fit_transform(graph)
+        nodes = self.tokenizer_.nodes(graph)[0]
+        labels, known = node_labels(tokens.y if y is None else y, graph, nodes)
+        return tokens, nodes, labels, known
 
     def _ignored(
         self, graph: Any, y: Any, labels: np.ndarray, known: Bool[np.ndarray, " nodes"]
@@ -265,7 +250,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         names = [repr(node) for node in nodes]
         visible = torch.full((len(nodes),), -1)
         if known is not None:
-            labels, there = node_labels(known, graph, nodes)
+            labels, there = node_labels(known, graph, nodes, "known")
             visible[torch.from_numpy(there)] = torch.from_numpy(self._classes.encode(labels[there], "known"))
         elif fingerprint(tokens, names) == self._mark:
             place = {name: i for i, name in enumerate(self._nodes)}
@@ -299,6 +284,31 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         super()._load_tensors(tensors)
         self._known = tensors["known"]
+
+
+def _masks(
+    tokens: TokenSet,
+    nodes: Sequence[Any],
+    known: Bool[np.ndarray, " nodes"],
+    train_mask: Any,
+    eval_mask: Any,
+) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
+    """Return which nodes to learn from and which to watch, all of them with known labels."""
+    if train_mask is None:
+        train_mask = tokens.get("train_mask")
+    held = np.zeros_like(known) if eval_mask is None else node_mask(eval_mask, nodes, "eval_mask")
+    train = known & ~held if train_mask is None else node_mask(train_mask, nodes, "train_mask")
+    for name, mask in (("train_mask", train), ("eval_mask", held)):
+        blank = mask & ~known
+        if blank.any():
+            node = nodes[int(np.argmax(blank))]
+            raise ValueError(f"{name} includes node {node!r}, whose label is unknown (None, NaN or -1)")
+    if not train.any():
+        raise ValueError("train_mask includes no node: some labels must be known")
+    both = train & held
+    if both.any():
+        raise ValueError(f"train_mask and eval_mask both include node {nodes[int(np.argmax(both))]!r}")
+    return train, held
 
 
 def one_graph(graph: Any) -> Any:

@@ -55,9 +55,12 @@ class PooledEstimator(PackedEstimator):
     def _loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         raise NotImplementedError
 
+    def _new_tokenizer(self) -> SetTokenizer | GraphTokenizer:
+        return self._tokenizer()
+
     def _read(self, X: Any) -> TokenSet:
         """Fit the tokenizer to training data and read it."""
-        self.tokenizer_ = self._tokenizer()
+        self.tokenizer_ = self._new_tokenizer()
         tokens = self.tokenizer_.fit_transform(X)
         if isinstance(self.tokenizer_, SetTokenizer):
             self.n_features_in_ = self.tokenizer_.num_features_

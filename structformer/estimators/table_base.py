@@ -126,6 +126,8 @@ class TableEstimator(StructFormerEstimator):
         return -float(self._loss(outputs.cpu(), target, weight))
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
+        for name in ("model_", "memory_"):  # if this fit fails, nothing must answer with half of the last one
+            self.__dict__.pop(name, None)
         seed = self._seed()
         self.tokenizer_ = TableTokenizer(infinite=self.infinite)
         cells = self.tokenizer_.fit_transform(X)
@@ -271,7 +273,7 @@ class TableEstimator(StructFormerEstimator):
         return ask(self._exact_networks(), bare_rows(cells), columns, self.memory_)
 
     def _run(self, X: Any) -> Iterator[Said]:
-        check_is_fitted(self, "model_")
+        check_is_fitted(self, "memory_")
         return self._said(self.tokenizer_.transform(X))
 
     def _predicted(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
@@ -288,7 +290,7 @@ class TableEstimator(StructFormerEstimator):
             ValueError: ``X`` cannot be read, or the model has no row steps.
             NotFittedError: Before `fit`.
         """
-        check_is_fitted(self, "model_")
+        check_is_fitted(self, "memory_")
         if not self._shape["config"]["row_steps"]:
             raise ValueError("rows listen to no other rows: row_steps is 0")
         cells = self.tokenizer_.transform(X)

@@ -23,7 +23,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
     """Classify the rows of a table.
 
     A row is read as its cells, which listen to each other along a learned graph; the row then listens to the
-    training rows most like it, whose messages carry their classes. A new row listens to training rows only.
+    training rows most like it, whose messages carry their classes. A new row listens to training rows only; a
+    training row that is given again finds itself among them, as with k nearest neighbours.
 
     Args:
         width: Features of a cell and of a row.
@@ -41,13 +42,14 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         batch_size: Rows in a batch; None chooses it from the size of the table.
         patience: Epochs without a better validation score before stopping; None uses all rows for training.
         validation_fraction: Share of the rows held out for early stopping when no `eval_set` is given.
-        max_time: Seconds that training may take.
+        max_time: Seconds that training may take, shared out evenly among the networks.
         infinite: "error", or "clip" to read ±infinity as the largest or smallest finite training value.
         class_weight: None, "balanced", or a weight for each class by label.
         device: "auto" or "cpu".
         random_state: Seed; the same seed gives the same model.
         verbose: Show a progress bar; None shows one on a terminal only.
-        callbacks: Called after each epoch with the epoch and the model; True stops training.
+        callbacks: Called after each epoch with the epoch and the network; True stops training, and networks not
+            begun by then are left out.
 
     Attributes:
         classes_: The class labels in sorted order.

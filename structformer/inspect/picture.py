@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,8 +15,6 @@ from structformer.inspect.colours import encode, is_scale, plain, shorten
 from structformer.inspect.layout import fit_unit_square, force_layout
 from structformer.inspect.section import Section
 from structformer.inspect.selection import Selection, select
-
-_CELL_MARGIN, _CELL_HEAD = 0.06, 0.2
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,8 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
     selection = select(graph, limits.nodes, section.token, seed)
     parts = [selection.targets, selection.sources]
     steps = _steps(graph, selection, limits.edges)
-    place, captions, aspect = _places(section, selection, steps, seed)
+    place = _places(section, selection, steps, seed)
+    captions, cells = _cells(section, selection)
     colours = [
         encode(name, [*_take(values, parts[0]), *_take(section.source_colours.get(name), parts[1])])
         for name, values in section.colours.items()
@@ -78,8 +76,10 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         "targets": len(parts[0]),
         "x": [round(float(x), 4) for x in place[:, 0]],
         "y": [round(float(y), 4) for y in place[:, 1]],
-        "aspect": aspect,
+        # Places that mean something keep their proportions.
+        "stretch": section.positions is None and not captions,
         "captions": captions,
+        "cell": cells,
         "data": _hover(section.data, parts[0], limits) + _hover(section.source_data, parts[1], limits),
         "colours": colours,
         "ringed": _ringed(section, parts[0]),
@@ -140,39 +140,34 @@ def _steps(graph: TokenGraph, selection: Selection, most: int) -> list[dict[str,
 
 def _places(
     section: Section, selection: Selection, steps: list[dict[str, Any]], seed: int
-) -> tuple[Float[np.ndarray, "drawn 2"], list[dict[str, Any]], float | None]:
-    """Places in the unit square, captions of sets, and height over width (None: may be stretched)."""
+) -> Float[np.ndarray, "drawn 2"]:
+    """Places in the unit square; of a graph over several sets, in the unit square of each set."""
     ends = [np.array([step["source"], step["target"]], dtype=np.int64) for step in steps]
     edges = np.concatenate(ends, axis=1)
     weight = np.concatenate([np.array(step["weight"], dtype=np.float64) for step in steps])
-    given = None
-    if section.positions is not None:
-        given = np.asarray(section.positions, dtype=np.float64)[selection.targets]
-
-    def local(start: int, end: int) -> Float[np.ndarray, "drawn 2"]:
-        if given is not None:
-            return fit_unit_square(given[start:end])
-        inside = (edges[0] >= start) & (edges[0] < end)
-        return force_layout(end - start, edges[:, inside] - start, weight[inside], seed)
-
-    sets = len(selection.ptr) - 1
-    if sets < 2:
-        place = local(0, len(selection.targets) + len(selection.sources))
-        return (place, [], 1.0) if given is not None else (_filled(place), [], None)
-    across = min(sets, max(2, math.ceil(math.sqrt(sets * 1.5))))
-    down = math.ceil(sets / across)
+    boundaries = selection.ptr
+    if len(boundaries) < 3:
+        boundaries = [0, len(selection.targets) + len(selection.sources)]
     places: list[np.ndarray] = []
-    captions: list[dict[str, Any]] = []
-    inner = np.array([1 - 2 * _CELL_MARGIN, 1 - _CELL_MARGIN - _CELL_HEAD])
-    for number, (start, end) in enumerate(pairwise(selection.ptr)):
-        corner = np.array([number % across, number // across])
-        middle = corner + np.array([_CELL_MARGIN, _CELL_HEAD]) + inner / 2
-        # One scale for both axes, so that places that mean something keep their proportions.
-        places.append(middle + (local(start, end) - 0.5) * inner.min())
-        name = section.set_names[number] if section.set_names else f"set {number + 1}"
-        text = shorten(name, 24)
-        captions.append({"text": text, "x": (corner[0] + 0.5) / across, "y": corner[1] / down})
-    return np.concatenate(places) / np.array([across, down]), captions, down / across
+    for start, end in pairwise(boundaries):
+        if section.positions is not None:
+            places.append(fit_unit_square(np.asarray(section.positions)[selection.targets[start:end]]))
+            continue
+        inside = (edges[0] >= start) & (edges[0] < end)
+        place = force_layout(end - start, edges[:, inside] - start, weight[inside], seed)
+        places.append(_filled(place) if len(boundaries) == 2 else place)
+    return np.concatenate(places)
+
+
+def _cells(section: Section, selection: Selection) -> tuple[list[str], list[int]]:
+    """The sets' captions and each drawn token's set; both empty for a single set."""
+    sizes = np.diff(selection.ptr)
+    if len(sizes) < 2:
+        return [], []
+    names = section.set_names or [f"set {number + 1}" for number in range(len(sizes))]
+    return [shorten(name, 24) for name in names[: len(sizes)]], np.repeat(
+        np.arange(len(sizes)), sizes
+    ).tolist()
 
 
 def _filled(place: Float[np.ndarray, "drawn 2"]) -> Float[np.ndarray, "drawn 2"]:

@@ -35,7 +35,7 @@ function startGraph(root) {
   const count = graph.names.length;
   const ringed = new Set(graph.ringed);
   const state = { step: graph.steps.length - 1, drawn: 0, held: -1, only: null };
-  let width = 0, height = 0, radius = 4, xs = [], ys = [];
+  let width = 0, height = 0, cell = 0, radius = 4, corners = [], xs = [], ys = [];
 
   // At first no more edges than a picture can bear.
   const last = Math.max(graph.steps[state.step].weight.length, 1);
@@ -79,7 +79,10 @@ function startGraph(root) {
 
   function measure() {
     width = canvas.clientWidth;
-    height = graph.aspect === null ? Math.min(Math.max(width * 0.6, 340), 640) : Math.min(width * graph.aspect, 760);
+    const sets = graph.captions.length;
+    const across = sets ? Math.min(sets, Math.max(2, Math.floor(width / 230))) : 1;
+    cell = Math.min(width / across, sets ? 420 : 680);
+    height = sets ? cell * Math.ceil(sets / across) : Math.min(Math.max(width * (graph.stretch ? 0.6 : 1), 340), 640);
     const density = window.devicePixelRatio || 1;
     canvas.style.height = `${height}px`;
     canvas.width = Math.round(width * density);
@@ -87,16 +90,18 @@ function startGraph(root) {
     pen.setTransform(density, 0, 0, density, 0, 0);
     radius = Math.min(Math.max(0.16 * Math.sqrt((width * height) / Math.max(count, 1)), 2.5), 9);
     const margin = radius + 14;
-    if (graph.aspect === null) {
-      xs = graph.x.map((x) => margin + x * (width - 2 * margin));
-      ys = graph.y.map((y) => margin + y * (height - 2 * margin));
+    const left = (width - cell * across) / 2;
+    corners = graph.captions.map((_, set) => [left + (set % across) * cell, Math.floor(set / across) * cell]);
+    if (sets) {
+      const side = cell - 2 * margin - 16;
+      xs = graph.x.map((x, i) => corners[graph.cell[i]][0] + (cell - side) / 2 + x * side);
+      ys = graph.y.map((y, i) => corners[graph.cell[i]][1] + margin + 16 + y * side);
     } else {
       // Places that mean something keep their proportions.
-      const across = Math.min(width, height / graph.aspect);
-      const inset = graph.captions.length ? 0 : margin;
-      const left = (width - across) / 2 + inset;
-      xs = graph.x.map((x) => left + x * (across - 2 * inset));
-      ys = graph.y.map((y) => inset + y * (across * graph.aspect - 2 * inset));
+      const wide = (graph.stretch ? width : Math.min(width, height)) - 2 * margin;
+      const high = (graph.stretch ? height : Math.min(width, height)) - 2 * margin;
+      xs = graph.x.map((x) => (width - wide) / 2 + x * wide);
+      ys = graph.y.map((y) => (height - high) / 2 + y * high);
     }
   }
 
@@ -161,10 +166,7 @@ function startGraph(root) {
     pen.textBaseline = "top";
     pen.font = "12px system-ui, sans-serif";
     pen.fillStyle = style.soft;
-    const across = graph.aspect === null ? width : Math.min(width, height / graph.aspect);
-    for (const caption of graph.captions) {
-      pen.fillText(caption.text, (width - across) / 2 + caption.x * across, caption.y * across * graph.aspect + 6);
-    }
+    corners.forEach(([x, y], set) => pen.fillText(graph.captions[set], x + cell / 2, y + 8, cell - 8));
     pen.textAlign = "left";
 
     // Weak edges first, so that strong ones lie on top. More edges, fainter lines.

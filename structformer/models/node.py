@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
 from structformer.models.encoder import Encoded, SOESBlock, SOESEncoder, SOESEncoderConfig
-from structformer.models.pooled import TokenInput, encode
+from structformer.models.pooled import TokenInput, encode, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.ops import edge_sum
 from structformer.tokens import TokenSet
@@ -75,12 +75,12 @@ class NodeModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_trust = nn.Parameter(torch.tensor(math.log(trust)))
+        # Labels spread along the data's own edges: learned ones, about which little is known yet, must not
+        # outweigh them, and an edge between unlike nodes must not count for nothing.
+        prefer_given(self.encoder, given_bonus)
         for block in self.encoder.blocks:
             assert isinstance(block, SOESBlock)
-            # Labels spread along the data's own edges; learned ones, about which little is known yet, must not
-            # outweigh them. Training may change that.
-            nn.init.constant_(block.structure.given_bonus, given_bonus)
-            nn.init.constant_(block.structure.log_sharpness, 0.0)
+            nn.init.zeros_(block.structure.log_sharpness)
         self.spread, self.rounds = spread, rounds
 
     def forward(self, tokens: TokenSet, labels: Float[Tensor, "tokens classes"] | None = None) -> NodeOutput:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.encoder import Encoded, SOESBlock, SOESEncoder, SOESEncoderConfig
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.readout import SetPooling
 from structformer.tokens import TokenSet
@@ -41,21 +41,35 @@ class PooledOutput:
 
 
 class PooledModel(nn.Module):
-    """Embed tokens, encode each set along its learned graph, pool, read out."""
+    """Embed tokens, encode each set along its learned graph, pool, read out.
+
+    Attention and pooling average, so that nothing in them tells a set from the same set twice: the pooled vector
+    is given the logarithm of the set's size.
+    """
 
     def __init__(self, tokens: TokenInput, outputs: int, config: SOESEncoderConfig) -> None:
         super().__init__()
         width = config.width
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.encoder = SOESEncoder(config)
+        prefer_given(self.encoder, bonus=4.0)
         self.pooling = SetPooling(width, config.heads)
+        self.size = nn.Linear(1, width)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, outputs))
 
     def forward(self, tokens: TokenSet) -> PooledOutput:
         """Return one row of outputs a set."""
         encoded = encode(self.embedding, self.encoder, tokens)
         pooled = self.pooling(encoded.tokens, tokens.ptr)
+        pooled = pooled + self.size(tokens.sizes[:, None].to(pooled.dtype).log1p())
         return PooledOutput(self.head(pooled), pooled, encoded)
+
+
+def prefer_given(encoder: SOESEncoder, bonus: float) -> None:
+    """Start with γ at ``bonus``: the data's own edges outweigh learned ones until training knows better."""
+    for block in encoder.blocks:
+        assert isinstance(block, SOESBlock)
+        nn.init.constant_(block.structure.given_bonus, bonus)
 
 
 def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) -> Encoded:

@@ -103,7 +103,7 @@ def neighbors(
             # Rounding to an absolute grid tells ties apart only where vectors have a length around one.
             allowed = [j for j in sources if not (causal and j > i) and not (exclude_self and j == i)]
             others = [j for j in allowed if not (include_self and j == i)]
-            best = [j for _, j in sorted((-round(score[j], 9), j) for j in others)][:k]
+            best = sorted(others, key=lambda j: (-round(score[j], 9), (i, j) not in given_edges, j))[:k]
             edges |= {(i, j) for j in best}
             edges |= {(i, j) for j in allowed if (i, j) in given_edges or (include_self and i == j)}
     pairs = sorted(edges)

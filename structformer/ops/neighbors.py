@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
-from structformer.ops.search import Search
+from structformer.ops.attention import edge_dot
+from structformer.ops.search import TIE_STEPS, Search
 from structformer.ops.segment import row_index
 
 METHODS = ("auto", "exact")
@@ -32,8 +33,8 @@ def neighbors(
 
     A set with no more than k candidates is linked completely. Nothing of size targets × sources is
     held in memory. In float64, products that agree to about 1e-10 of the largest possible in
-    their set count as equal, and the lower index goes first, so that the graph of a set does not depend on
-    the sets beside it; in lower precision near ties may fall either way.
+    their set count as equal, and given edges, then lower indices, go first, so that the graph of a set does
+    not depend on the sets beside it; in lower precision near ties may fall either way.
 
     Args:
         query: One vector a target.
@@ -66,7 +67,11 @@ def neighbors(
     search = Search(query, key, ptr, key_ptr, k, causal, skip_self, include_self)
     rowptr, col = _link(search)
     graph = TokenGraph(rowptr, col, key.shape[0], ptr=ptr_in)
-    return graph if given is None else _union(graph, given, ptr, key_ptr, causal, exclude_self)
+    if given is None:
+        return graph
+    union, is_new = _union(graph, given, ptr, key_ptr, causal, exclude_self)
+    exact = query.dtype == torch.float64 and k > 0
+    return _given_first(union, is_new, query, key, include_self) if exact else union
 
 
 def _link(search: Search) -> tuple[Tensor, Tensor]:
@@ -110,8 +115,8 @@ def _link(search: Search) -> tuple[Tensor, Tensor]:
 
 def _union(
     graph: TokenGraph, given: TokenGraph, ptr: Tensor, key_ptr: Tensor, causal: bool, exclude_self: bool
-) -> TokenGraph:
-    """Add the given edges to the graph, in place among the others, and mark them."""
+) -> tuple[TokenGraph, Tensor]:
+    """Add the given edges to the graph, in place among the others, and mark them; say which are new."""
     if (given.num_targets, given.num_sources) != (graph.num_targets, graph.num_sources):
         raise ValueError(
             f"given must have {graph.num_targets} targets and {graph.num_sources} sources "
@@ -148,7 +153,33 @@ def _union(
     added = torch.bincount(row[new], minlength=graph.num_targets).cumsum(0)
     rowptr = graph.rowptr.clone()
     rowptr[1:] += added
-    return TokenGraph(rowptr, cols, graph.num_sources, given=marked, ptr=graph.ptr)
+    return TokenGraph(rowptr, cols, graph.num_sources, given=marked, ptr=graph.ptr), is_new
+
+
+def _given_first(
+    graph: TokenGraph, is_new: Tensor, query: Tensor, key: Tensor, include_self: bool
+) -> TokenGraph:
+    """Drop found edges that a given edge of equal score, not found, would have kept out.
+
+    Two sources in the same position, one given and the other not, score alike: which of them has the lower
+    index must not decide how many edges there are.
+    """
+    if not bool(is_new.any()):
+        return graph
+    assert graph.given is not None
+    row, col = graph.row, graph.col
+    scores = edge_dot(query[:, None], key[:, None], graph).squeeze(-1)
+    found = ~is_new & (row != col) if include_self else ~is_new
+    last = scores.new_full((graph.num_targets,), math.inf)
+    last.scatter_reduce_(0, row[found], scores[found], "amin")
+    unit = 2 / TIE_STEPS * query.norm(dim=-1)[row] * key.norm(dim=-1)[col]
+    tied = (scores - last[row]).abs() <= unit
+    missed = torch.bincount(row[is_new & tied], minlength=graph.num_targets)
+    loose = tied & found & ~graph.given
+    before = torch.cat([missed.new_zeros(1), loose.cumsum(0)])
+    keep = ~loose | (before[graph.rowptr[1:]][row] - before[:-1] > missed[row])
+    rowptr = torch.cat([missed.new_zeros(1), keep.cumsum(0)])[graph.rowptr]
+    return TokenGraph(rowptr, col[keep], graph.num_sources, given=graph.given[keep], ptr=graph.ptr)
 
 
 def _check(

@@ -18,7 +18,7 @@ FEW_THREADS = 4
 _BUCKET_RATIO = 1.3
 # Resolution of scores in double precision, relative to the largest possible: about 1e-10. Powers of two
 # keep common exact values (0, 1/2, 1) in the middle of a cell, away from the edge where rounding decides.
-_TIE_STEPS = 2.0**33
+TIE_STEPS = 2.0**33
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _ranked(scores: Tensor, query: Tensor, key: Tensor, padding: Tensor | None) 
     if padding is not None:
         length = length.masked_fill(padding[:, 0], 0.0)
     largest = query.norm(dim=-1, keepdim=True) * length.amax(-1)[:, None, None]
-    unit = (largest / _TIE_STEPS).masked_fill_(largest == 0, 1.0)
+    unit = (largest / TIE_STEPS).masked_fill_(largest == 0, 1.0)
     places = scores.shape[2]
     rank = scores.div_(unit).round_().long()
     return rank.mul_(places).sub_(torch.arange(places, device=rank.device))

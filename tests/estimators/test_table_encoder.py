@@ -45,7 +45,8 @@ def test_rows_are_encoded_without_labels():
     np.testing.assert_array_equal(rows, encoder.transform(X))
     # Vectors tell the species apart, which training never heard of.
     assert LogisticRegression(max_iter=2000).fit(rows[::2], y[::2]).score(rows[1::2], y[1::2]) > 0.9
-    assert encoder.learned_graph(X).homophily(y, source_labels=y[list(map(int, encoder.row_names_))]) > 0.8
+    kinds = y.to_numpy()
+    assert encoder.learned_graph(X).homophily(kinds, kinds[list(map(int, encoder.row_names_))]) > 0.8
 
 
 def test_what_is_hidden_is_learned():

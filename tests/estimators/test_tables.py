@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_diabetes, load_wine
-from sklearn.exceptions import DataConversionWarning
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.model_selection import train_test_split
 
 import structformer as sf
@@ -256,6 +256,42 @@ def test_a_second_fit_forgets_the_first():
     assert model.n_features_in_ == 5
     assert not hasattr(model, "feature_names_in_")
     assert set(model.predict(other)) <= {"x", "y"}
+
+
+def test_a_fit_that_fails_leaves_no_half_of_a_model():
+    frame = noise(20)
+    model = sf.StructFormerClassifier(**FAST).fit(frame, halves(frame))
+    with pytest.raises(ValueError, match="at least two classes"):
+        model.fit(frame[["c1", "c2"]], np.zeros(20))
+    with pytest.raises(NotFittedError):
+        model.predict(frame)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model.set_params(callbacks=[interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(frame, halves(frame))
+    with pytest.raises(NotFittedError):
+        model.predict_proba(frame)
+
+
+def test_equal_weights_are_no_weights():
+    frame = noise(30)
+    one = sf.StructFormerClassifier(**FAST).fit(frame, halves(frame), sample_weight=np.full(30, 0.25))
+    other = sf.StructFormerClassifier(**FAST).fit(frame, halves(frame))
+    np.testing.assert_allclose(one.predict_proba(frame), other.predict_proba(frame), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["category", "string", object, "tensor"])
+def test_labels_come_in_many_ways(kind):
+    frame = noise(20)
+    numbers = halves(frame)
+    words = pd.Series(np.where(numbers, "up", "down"))
+    y = torch.from_numpy(numbers) if kind == "tensor" else words.astype(kind)
+    model = sf.StructFormerClassifier(**FAST).fit(frame, y)
+    assert model.classes_.tolist() == ([0, 1] if kind == "tensor" else ["down", "up"])
+    assert set(model.predict(frame)) <= set(model.classes_)
 
 
 def test_a_column_of_labels_is_warned_about():

@@ -87,10 +87,11 @@ def test_sets_have_cells_and_captions():
     edges = torch.tensor([[0, 3, 5], [1, 4, 9]])
     section = Section("a", graph=TokenGraph.from_edge_index(edges, 10, ptr=ptr), set_names=["p", "q", "r"])
     picture = graph_picture(section)
-    assert [caption["text"] for caption in picture["captions"]] == ["p", "q", "r"]
-    cells = np.floor(np.array(picture["x"]) * 3).astype(int)
-    assert picture["aspect"] == pytest.approx(1 / 3)
-    assert cells.tolist() == [0] * 3 + [1] * 2 + [2] * 5
+    assert picture["captions"] == ["p", "q", "r"]
+    assert picture["cell"] == [0] * 3 + [1] * 2 + [2] * 5
+    assert not picture["stretch"]
+    # Each set fills a square of its own.
+    assert all(max(picture["x"][start:end]) > 0.9 for start, end in ((0, 3), (3, 5), (5, 10)))
 
 
 def test_positions_keep_their_proportions():
@@ -98,7 +99,8 @@ def test_positions_keep_their_proportions():
     picture = graph_picture(Section("a", graph=star(), positions=positions))
     assert picture["x"] == [0, 1, 1, 0]
     assert picture["y"] == [0.25, 0.25, 0.75, 0.75]
-    assert picture["aspect"] == 1.0
+    assert not picture["stretch"]
+    assert picture["captions"] == picture["cell"] == []
 
 
 def test_no_graph_no_picture():

@@ -105,6 +105,24 @@ def test_given_edges_are_kept_and_marked(mode, k, count):
     assert graph.ptr is ptr
 
 
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@given(
+    sizes=st.lists(st.integers(0, 11), min_size=1, max_size=4),
+    k=st.integers(0, 6),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=FIXTURE)
+def test_given_edges_go_first_among_ties(mode, sizes, k, seed):
+    generator = torch.Generator().manual_seed(seed)
+    query, key = torch.randint(-1, 2, (2, sum(sizes), 2), generator=generator).double()
+    ptr = pointer(*sizes)
+    some = random_given(ptr, 3 * sum(sizes), seed)
+    check_same(
+        neighbors(query, key, k, ptr, given=some, **mode),
+        naive.neighbors(query, key, k, ptr, given=some, **mode),
+    )
+
+
 def test_self_comes_in_addition_to_the_others():
     graph = neighbors(vectors(23), vectors(23), 4, include_self=True)
     assert (graph.degree() == 5).all()
