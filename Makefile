@@ -49,8 +49,9 @@ types:
 imports:
 	$(BIN)/lint-imports
 
+# Two processes of one thread each: small tests gain nothing from threads inside an operation.
 tests:
-	$(BIN)/python -m pytest -q --durations=15 --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 --cov --cov-report=term:skip-covered
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -85,6 +85,35 @@ def node_mask(mask: Any, nodes: Nodes, name: str) -> Bool[np.ndarray, " nodes"]:
     return values.astype(bool)
 
 
+def train_and_eval(
+    train_mask: Any, eval_mask: Any, nodes: Nodes, known: Bool[np.ndarray, " nodes"]
+) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
+    """Return which nodes to learn from and which to watch.
+
+    Args:
+        train_mask: A mask, or None for all known labels that ``eval_mask`` does not name.
+        eval_mask: A mask, or None for no node.
+        nodes: The nodes, as the user knows them.
+        known: Nodes whose labels are known.
+
+    Raises:
+        ValueError: A mask cannot be used, names a node whose label is unknown, or the two overlap.
+    """
+    held = np.zeros_like(known) if eval_mask is None else node_mask(eval_mask, nodes, "eval_mask")
+    train = known & ~held if train_mask is None else node_mask(train_mask, nodes, "train_mask")
+    for name, mask in (("train_mask", train), ("eval_mask", held)):
+        blank = mask & ~known
+        if blank.any():
+            node = nodes[int(np.argmax(blank))]
+            raise ValueError(f"{name} includes node {node!r}, whose label is unknown (None, NaN or -1)")
+    if not train.any():
+        raise ValueError("train_mask includes no node: some labels must be known")
+    both = train & held
+    if both.any():
+        raise ValueError(f"train_mask and eval_mask both include node {nodes[int(np.argmax(both))]!r}")
+    return train, held
+
+
 def repeating_attributes(graph: Any, labels: np.ndarray, known: Bool[np.ndarray, " nodes"]) -> list[str]:
     """Return the node attributes of a networkx graph that are the target under another name.
 

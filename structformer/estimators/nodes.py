@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, State, run_training, seeded
-from structformer.estimators.node_labels import node_labels, node_mask, repeating_attributes
+from structformer.estimators.node_labels import node_labels, repeating_attributes, train_and_eval
 from structformer.estimators.node_objective import NodeObjective, one_hot
 from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
@@ -135,7 +135,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             ValueError: The graph, the labels or a mask cannot be used; the message names the culprit.
         """
         tokens, nodes, labels, known = self._read(one_graph(graph), y)
-        train, held = _masks(tokens, nodes, known, train_mask, eval_mask)
+        train_mask = tokens.get("train_mask") if train_mask is None else train_mask
+        train, held = train_and_eval(train_mask, eval_mask, nodes, known)
         self._classes = Classes.of(labels[train])
         self.classes_ = self._classes.values
         target = np.full(len(nodes), -1)
@@ -284,31 +285,6 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         super()._load_tensors(tensors)
         self._known = tensors["known"]
-
-
-def _masks(
-    tokens: TokenSet,
-    nodes: Sequence[Any],
-    known: Bool[np.ndarray, " nodes"],
-    train_mask: Any,
-    eval_mask: Any,
-) -> tuple[Bool[np.ndarray, " nodes"], Bool[np.ndarray, " nodes"]]:
-    """Return which nodes to learn from and which to watch, all of them with known labels."""
-    if train_mask is None:
-        train_mask = tokens.get("train_mask")
-    held = np.zeros_like(known) if eval_mask is None else node_mask(eval_mask, nodes, "eval_mask")
-    train = known & ~held if train_mask is None else node_mask(train_mask, nodes, "train_mask")
-    for name, mask in (("train_mask", train), ("eval_mask", held)):
-        blank = mask & ~known
-        if blank.any():
-            node = nodes[int(np.argmax(blank))]
-            raise ValueError(f"{name} includes node {node!r}, whose label is unknown (None, NaN or -1)")
-    if not train.any():
-        raise ValueError("train_mask includes no node: some labels must be known")
-    both = train & held
-    if both.any():
-        raise ValueError(f"train_mask and eval_mask both include node {nodes[int(np.argmax(both))]!r}")
-    return train, held
 
 
 def one_graph(graph: Any) -> Any:
