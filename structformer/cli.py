@@ -106,6 +106,7 @@ def predict(
     if not hasattr(model, "predict"):
         raise ValueError(f"{folder} holds a {type(model).__name__}, which predicts nothing")
     frame = read_table(table, delimiter).drop(columns=target or [], errors="ignore")
+    _check_kind(model, folder, frame, table)
     if hasattr(model, "predict_proba"):
         shares = model.predict_proba(frame)
         names = [f"probability_{name}" for name in model.classes_]
@@ -155,6 +156,7 @@ def inspect(
     check_output(out, (".html",))
     model, target = _load(folder)
     data, labels, metrics = read_input(source, delimiter), None, None
+    _check_kind(model, folder, data, source)
     if isinstance(data, pd.DataFrame):
         if data.empty:
             raise ValueError(f"{source} has no rows to look at")
@@ -247,6 +249,23 @@ def _load(folder: Path) -> tuple[Any, str | None]:
     except ValueError as error:
         raise ValueError(f"{about} is damaged: {error}") from error
     return load(folder), target
+
+
+def _check_kind(model: Any, folder: Path, data: pd.DataFrame | nx.Graph, source: Path) -> None:
+    import structformer.estimators as known
+
+    reads = "sets of points"
+    if isinstance(model, known.StructFormerClassifier | known.StructFormerRegressor | known.TableEncoder):
+        reads = "tables"
+    elif isinstance(
+        model, known.NodeClassifier | known.GraphClassifier | known.GraphRegressor | known.GraphEncoder
+    ):
+        reads = "graphs"
+    given = "graphs" if isinstance(data, nx.Graph) else "tables"
+    if reads != given:
+        raise ValueError(
+            f"{folder} holds a {type(model).__name__}, which reads {reads}; {source} is no such thing"
+        )
 
 
 def _tasks() -> dict[str, str]:

@@ -136,6 +136,7 @@ def test_encode_a_graph(folder):
         (["predict", "{}/model", "{}/short.csv", "--out", "{}/p.csv"], "kind"),
         (["encode", "{}/notes.txt", "--out", "{}/p.csv"], "not a table or a graph"),
         (["inspect", "{}/model", "{}/new.csv", "--out", "{}/p.pdf"], "known are .html"),
+        (["inspect", "{}/model", "{}/pair.edgelist", "--out", "{}/p.html"], "which reads tables"),
         (["bench", "gone"], "there is no task 'gone'"),
         (["bench", "--seeds", "0"], "--seeds"),
         (["guess"], "guess"),
@@ -143,6 +144,7 @@ def test_encode_a_graph(folder):
 )
 def test_errors_are_one_line_that_names_the_culprit(folder, capsys, arguments, culprit):
     (folder / "notes.txt").write_text("x")
+    (folder / "pair.edgelist").write_text("a b")
     pd.read_csv(folder / "new.csv").drop(columns=["kind", "flag", "extra"]).to_csv(
         folder / "short.csv", index=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -57,7 +58,7 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         self.history_ = run_training(
             self.model_,
             loader,
-            self_supervised_loss,
+            partial(self_supervised_loss, variance=float(ordered.x.var(0, correction=0).mean()) or 1.0),
             self._training_config(len(loader), None, average=0.97),
             seed,
             callbacks=self.callbacks or (),
@@ -141,8 +142,15 @@ class GraphEncoder(MaskedTokenEncoder):
         return self._vectors(X, "tokens" if as_list(X)[0] is X else "sets")
 
 
-def self_supervised_loss(model: nn.Module, tokens: TokenSet) -> Tensor:
-    """Return reconstruction of hidden tokens plus half the disagreement of two views of tokens and of sets."""
+def self_supervised_loss(model: nn.Module, tokens: TokenSet, variance: float = 1.0) -> Tensor:
+    """Return what hidden tokens were told wrong, plus half the disagreement of two views of tokens and of sets.
+
+    Args:
+        model: The encoder.
+        tokens: The sets of a batch, as they are.
+        variance: That of the features in training, by which errors are measured: rare binary features
+            vary so little that else they would not count.
+    """
     views = [corrupted(tokens) for _ in range(2)]
     first, second = (model(view, masked) for view, masked in views)
     hidden = [masked for _, masked in views]
@@ -152,7 +160,7 @@ def self_supervised_loss(model: nn.Module, tokens: TokenSet) -> Tensor:
     apart = agreement_loss(first.tokens[some], second.tokens[some])
     if tokens.num_sets > 1:
         apart = apart + agreement_loss(first.sets, second.sets)
-    return told / 2 + apart / 2
+    return told / (2 * variance) + apart / 2
 
 
 def corrupted(tokens: TokenSet) -> tuple[TokenSet, Bool[Tensor, " tokens"]]:

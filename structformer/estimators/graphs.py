@@ -32,7 +32,7 @@ class GraphClassifier(_Graphs, PooledClassifier):
         heads: Attention heads; must divide ``width``.
         neighbors: Nodes that a node may listen to besides itself and those it has an edge from.
         dropout: Probability of dropping a feature or an attention weight.
-        epochs: Most passes over the training graphs.
+        epochs: Most passes over the training graphs; None plans some 400 steps, in 10 to 100 passes.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
         batch_size: Graphs in a batch; None chooses it from their sizes.

@@ -166,7 +166,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
 
     def predict(self, graph: Any, known: Any = None) -> np.ndarray:
         """Return the most probable class of each node of a graph; arguments as in `predict_proba`."""
-        return self.classes_[self._outputs(graph, known)[1].outputs.argmax(-1).numpy()]
+        place = self._outputs(graph, known)[1].outputs.argmax(-1).numpy()
+        return self.classes_[place]
 
     def learned_graph(self, X: Any) -> TokenGraph:
         """Return the graph learned over the nodes of ``X``; ``labels`` are those known in training, else None."""
@@ -180,6 +181,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         """Fit the tokenizer; return the nodes as tokens and as the user knows them, labels, which are known."""
         if isinstance(graph, nx.Graph):
             nodes = list(graph.nodes)
+            if not nodes:
+                raise ValueError("the graph has no nodes")
             labels, known = node_labels(y, graph, nodes)
             self.tokenizer_ = GraphTokenizer(ignore=self._ignored(graph, y, labels, known))
             return self.tokenizer_.fit_transform(graph), nodes, labels, known

@@ -162,9 +162,9 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
         steps: int = 2,
         heads: int = 4,
         neighbors: int = 16,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         epochs: int | None = None,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
         batch_size: int | None = None,
         patience: int | None = 15,
@@ -241,7 +241,8 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
             ValueError: ``X`` cannot be read; the message names the culprit.
             NotFittedError: Before `fit`.
         """
-        return self.classes_[self._outputs(X).argmax(-1).numpy()]
+        place = self._outputs(X).argmax(-1).numpy()
+        return self.classes_[place]
 
     def _loss(self, outputs: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         by_class = None if self._class_weights is None else self._class_weights.to(outputs)

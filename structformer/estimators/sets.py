@@ -20,7 +20,7 @@ class SetClassifier(PooledClassifier):
         heads: Attention heads; must divide ``width``.
         neighbors: Elements that an element may listen to besides itself.
         dropout: Probability of dropping a feature or an attention weight.
-        epochs: Most passes over the training sets.
+        epochs: Most passes over the training sets; None plans some 400 steps, in 10 to 100 passes.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
         batch_size: Sets in a batch; None chooses it from their sizes.

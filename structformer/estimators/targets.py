@@ -57,14 +57,12 @@ def numbers(y: Any, count: int, thing: str, name: str = "y") -> Float[np.ndarray
     Raises:
         ValueError: ``y`` is missing, has another length, or holds something else than finite numbers.
     """
+    values = _vector(y, count, thing, name)
+    if np.iscomplexobj(values):
+        raise ValueError(f"{name} must hold real numbers. Complex data not supported")
     try:
-        values = _vector(y, count, thing, name)
-        if np.iscomplexobj(values):
-            raise ValueError(f"{name} must hold real numbers. Complex data not supported")
         target = values.astype(np.float64)
     except (TypeError, ValueError) as error:
-        if str(error).startswith(name):
-            raise
         raise ValueError(f"{name} must hold numbers ({error})") from None
     if target.ndim not in (1, 2):
         raise ValueError(f"{name} must be [{thing}s] or [{thing}s, outputs] (got shape {list(target.shape)})")

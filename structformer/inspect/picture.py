@@ -151,7 +151,8 @@ def _places(
     places: list[np.ndarray] = []
     for start, end in pairwise(boundaries):
         if section.positions is not None:
-            places.append(fit_unit_square(np.asarray(section.positions)[selection.targets[start:end]]))
+            given = np.asarray(section.positions, dtype=np.float64)[selection.targets[start:end]]
+            places.append(fit_unit_square(given))
             continue
         inside = (edges[0] >= start) & (edges[0] < end)
         place = force_layout(end - start, edges[:, inside] - start, weight[inside], seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from importlib.resources import files
@@ -129,6 +130,9 @@ def _statistics(section: Section) -> dict[str, Any]:
     graph = section.graph
     if graph is None:
         return {}
+    # A graph may carry the few labels it was trained on; only what the section calls labels counts.
+    graph = copy.copy(graph)
+    graph.labels = None
     labels = _labels(section.colours.get("label"), graph.num_targets)
     sources = _labels(section.source_colours.get("label"), graph.num_sources)
     frame = graph_statistics(graph, labels, sources)

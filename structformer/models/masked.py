@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
-from structformer.models.pooled import TokenInput, edge_attributes
+from structformer.models.pooled import TokenInput, edge_attributes, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.readout import SetPooling
 from structformer.tokens import TokenSet
@@ -47,6 +47,7 @@ class MaskedEncoder(nn.Module):
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.hidden = nn.Parameter(torch.randn(width) / math.sqrt(width))
         self.encoder = SOESEncoder(config)
+        prefer_given(self.encoder, bonus=6.0, sharpness=1.0)
         self.pooling = SetPooling(width, config.heads)
         self.decoder = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, tokens.features)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import Encoded, SOESBlock, SOESEncoder, SOESEncoderConfig
+from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, encode, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.ops import edge_sum
@@ -75,12 +75,9 @@ class NodeModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_trust = nn.Parameter(torch.tensor(math.log(trust)))
-        # Labels spread along the data's own edges: learned ones, about which little is known yet, must not
-        # outweigh them, and an edge between unlike nodes must not count for nothing.
-        prefer_given(self.encoder, given_bonus)
-        for block in self.encoder.blocks:
-            assert isinstance(block, SOESBlock)
-            nn.init.zeros_(block.structure.log_sharpness)
+        # Labels spread along the data's own edges; learned ones, about which little is known yet, must not
+        # outweigh them. Training may change that.
+        prefer_given(self.encoder, given_bonus, sharpness=1.0)
         self.spread, self.rounds = spread, rounds
 
     def forward(self, tokens: TokenSet, labels: Float[Tensor, "tokens classes"] | None = None) -> NodeOutput:

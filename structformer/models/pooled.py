@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,11 +66,19 @@ class PooledModel(nn.Module):
         return PooledOutput(self.head(pooled), pooled, encoded)
 
 
-def prefer_given(encoder: SOESEncoder, bonus: float) -> None:
-    """Start with γ at ``bonus``: the data's own edges outweigh learned ones until training knows better."""
+def prefer_given(encoder: SOESEncoder, bonus: float, sharpness: float | None = None) -> None:
+    """Let the data's own edges outweigh learned ones until training knows better.
+
+    Args:
+        encoder: The encoder to start so.
+        bonus: The first γ.
+        sharpness: The first e^τ; a small one lets an edge between unlike tokens count too. None leaves it.
+    """
     for block in encoder.blocks:
         assert isinstance(block, SOESBlock)
         nn.init.constant_(block.structure.given_bonus, bonus)
+        if sharpness is not None:
+            nn.init.constant_(block.structure.log_sharpness, math.log(sharpness))
 
 
 def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) -> Encoded:

@@ -29,7 +29,7 @@ def test_labels_of_a_tensor():
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (None, r"y must be given: one target a set \(got None\)"),
+        (None, "^fit requires y to be passed"),
         (["a", "b"], "y has 2 entries, but there are 3 sets"),
         (["a", None, "b"], r"missing label \(NaN\) at position 1"),
         ([0.0, 1.0, np.nan], r"missing label \(NaN\) at position 2"),
@@ -58,7 +58,7 @@ def test_numbers_of_one_and_of_several_outputs():
         (["a", "b", "c"], "y must hold numbers"),
         (np.ones((3, 2, 2)), r"\[graphs\] or \[graphs, outputs\]"),
         ([1.0, 2.0], "y has 2 entries, but there are 3 graphs"),
-        (None, "y must be given"),
+        (None, "^fit requires y to be passed"),
     ],
 )
 def test_bad_numbers_are_named(y, message):

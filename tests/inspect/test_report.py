@@ -124,6 +124,13 @@ def test_labels_on_a_scale_have_no_homophily():
     assert "homophily" not in page.text
 
 
+def test_the_few_labels_a_graph_was_trained_on_have_no_homophily():
+    learned = graph(5)
+    learned.labels = [0, -1, -1, -1, 1]
+    assert "homophily" not in Page(render_report("a", [Section("b", graph=learned)])).text
+    assert learned.labels == [0, -1, -1, -1, 1]
+
+
 def test_a_large_graph_is_drawn_in_part_and_says_so():
     page = Page(render_report("a", [Section("b", graph=graph(503), token="row")]))
     assert "of 503 rows drawn" in page.text

@@ -74,3 +74,19 @@ def test_edges_without_attributes_count_as_zeros(rng):
     expected = pooled(tokens).outputs
     del tokens.edge_attr
     torch.testing.assert_close(pooled(tokens).outputs, expected)
+
+
+@pytest.mark.parametrize("edge_features", [0, EDGE_FEATURES])
+def test_tokens_that_are_all_alike_may_come_in_any_order(rng, edge_features):
+    """On a ring without features only edges tell tokens apart; which of the equal others are heard is open."""
+    ring = torch.stack([torch.arange(11), (torch.arange(11) + 1) % 11])
+    edges = torch.cat([ring, ring.flip(0)], 1)
+    attributes = torch.randn(22, edge_features, generator=rng, dtype=torch.float64) if edge_features else None
+    tokens = TokenSet(torch.ones(11, FEATURES, dtype=torch.float64), None, edges, attributes)
+    pooled = model(edge_features)
+    expected = pooled(tokens)
+    for _ in range(7):
+        perm = torch.randperm(11, generator=rng)
+        found = pooled(tokens.permute(perm))
+        torch.testing.assert_close(found.outputs, expected.outputs, rtol=0, atol=1e-9)
+        torch.testing.assert_close(found.encoded.tokens, expected.encoded.tokens[perm], rtol=0, atol=1e-9)

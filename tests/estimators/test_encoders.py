@@ -1,0 +1,143 @@
+"""What encoders corrupt, learn and return."""
+
+import pickle
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+
+import structformer as sf
+from structformer.estimators.encoders import corrupted, self_supervised_loss
+from structformer.models import SOESEncoderConfig, TokenInput
+from structformer.models.masked import MaskedEncoder
+from structformer.tokens import TokenSet
+
+FAST = {"width": 16, "heads": 2, "epochs": 3, "random_state": 0, "verbose": False}
+
+
+def tokens(rng, edges=True):
+    x, ptr = torch.randn(1009, 3, generator=rng), torch.tensor([0, 400, 1009])
+    if not edges:
+        return TokenSet(x, ptr)
+    pairs = torch.randint(400, (2, 997), generator=rng)
+    return TokenSet(x, ptr, pairs, torch.arange(997.0)[:, None])
+
+
+def test_a_view_hides_tokens_and_drops_edges_with_their_attributes(rng):
+    whole = tokens(rng)
+    view, masked = corrupted(whole)
+    assert 0.2 < masked.float().mean() < 0.4
+    kept = view.edge_attr[:, 0].long()
+    assert 0.7 < len(kept) / 997 < 0.9
+    assert torch.equal(view.edge_index, whole.edge_index[:, kept])
+    assert torch.equal(view.x, whole.x)
+    other, also = corrupted(whole)
+    assert not torch.equal(masked, also)
+    assert view.edge_index.shape != other.edge_index.shape or not torch.equal(
+        view.edge_index, other.edge_index
+    )
+    assert corrupted(tokens(rng, edges=False))[0].edge_index is None
+
+
+def test_the_loss_teaches_every_parameter(rng):
+    part = tokens(rng).select(torch.tensor([0, 1]))
+    config = SOESEncoderConfig(width=16, heads=2, neighbors=3, edge_features=1)
+    model = MaskedEncoder(TokenInput(3, edge_features=1), config)
+    loss = self_supervised_loss(model, part)
+    loss.backward()
+    assert loss.isfinite()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def blocks(seed=0):
+    return nx.stochastic_block_model([30, 30], [[0.4, 0.02], [0.02, 0.4]], seed=seed)
+
+
+def test_one_graph_gives_nodes_and_a_list_gives_graphs():
+    one = nx.karate_club_graph()
+    model = sf.GraphEncoder(**FAST).fit(one)
+    assert model.transform(one).shape == (34, 16)
+    assert model.transform([one]).shape == (1, 16)
+    assert model.transform([one, one]).shape == (2, 16)
+    assert model.fit_transform([nx.path_graph(4), nx.cycle_graph(5)]).shape == (2, 16)
+    assert model.get_feature_names_out().tolist()[:2] == ["graphencoder0", "graphencoder1"]
+
+
+def test_what_is_saved_encodes_the_same(tmp_path):
+    graph, sets = nx.karate_club_graph(), [np.arange(2.0 * n).reshape(n, 2) for n in range(1, 9)]
+    for place, (encoder, X) in enumerate([(sf.GraphEncoder(**FAST), graph), (sf.SetEncoder(**FAST), sets)]):
+        vectors = encoder.fit_transform(X)
+        again = sf.load(encoder.save(tmp_path / str(place)))
+        np.testing.assert_array_equal(again.transform(X), vectors)
+
+
+def test_node_vectors_follow_the_nodes():
+    graph = nx.karate_club_graph()
+    model = sf.GraphEncoder(**FAST).fit(graph)
+    vectors = model.transform(graph)
+    order = np.random.default_rng(0).permutation(34).tolist()
+    moved = nx.Graph()
+    moved.add_nodes_from((node, graph.nodes[node]) for node in order)
+    moved.add_edges_from(graph.edges(data=True))
+    np.testing.assert_allclose(model.transform(moved), vectors[order], atol=1e-6)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).transform(graph), vectors, atol=0)
+    again = sf.GraphEncoder(**FAST).fit(graph)
+    np.testing.assert_array_equal(again.transform(graph), vectors)
+    assert model.learned_graph(graph).names == [str(node) for node in graph]
+
+
+def test_node_vectors_know_what_their_neighbours_hold():
+    graph = blocks()
+    draw = np.random.default_rng(0)
+    side = np.arange(60) // 30
+    # A node's own value says nothing; the mean over its neighbours says on which side it is.
+    nx.set_node_attributes(graph, dict(enumerate(side + draw.normal(size=60) * 2.0)), "value")
+    for held in ("block", "partition"):
+        for _, attributes in graph.nodes(data=True):
+            attributes.pop(held, None)
+    vectors = sf.GraphEncoder(**{**FAST, "epochs": 60}).fit_transform(graph)
+    train = draw.permutation(60) < 30
+    own = np.array([[graph.nodes[node]["value"]] for node in graph])
+    scores = [
+        LogisticRegression(max_iter=1000).fit(x[train], side[train]).score(x[~train], side[~train])
+        for x in (vectors, own)
+    ]
+    assert scores[0] > scores[1]
+
+
+def test_set_vectors_do_not_depend_on_company_or_order():
+    draw = np.random.default_rng(0)
+    sets = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(20)]
+    model = sf.SetEncoder(**FAST).fit(sets)
+    vectors = model.transform(sets)
+    np.testing.assert_allclose(model.transform(sets[3:4]), vectors[3:4], atol=1e-6)
+    np.testing.assert_allclose(model.transform(sets[::-1]), vectors[::-1], atol=1e-6)
+    assert np.isfinite(vectors).all()
+    assert np.ptp(vectors, axis=0).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("encoder", "X", "message"),
+    [
+        (sf.SetEncoder, [], "at least 1 set"),
+        (sf.SetEncoder, [np.ones((2, 2)), np.ones((0, 2))], "set 1 has no elements"),
+        (sf.GraphEncoder, [], "at least 1 graph"),
+        (sf.GraphEncoder, nx.Graph(), "graph 0 has no nodes"),
+        (sf.GraphEncoder, [nx.path_graph(3), nx.Graph()], "graph 1 has no nodes"),
+    ],
+)
+def test_what_cannot_be_read_is_named(encoder, X, message):
+    with pytest.raises(ValueError, match=message):
+        encoder(**FAST).fit(X)
+
+
+def test_nothing_is_encoded_before_fit():
+    with pytest.raises(NotFittedError):
+        sf.SetEncoder().transform([np.ones((2, 2))])
+    with pytest.raises(NotFittedError):
+        sf.GraphEncoder().learned_graph(nx.path_graph(3))

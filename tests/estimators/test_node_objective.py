@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from structformer.estimators.node_objective import NodeObjective, one_hot
+from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
+from structformer.tokens import TokenSet
+
+CLASSES = 3
+
+
+def nodes(rng, count=31):
+    edges = torch.randint(count, (2, 89), generator=rng)
+    return TokenSet(torch.randn(count, 5, generator=rng), edge_index=edges)
+
+
+def model():
+    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, dropout=0.0)
+    return NodeModel(TokenInput(5), CLASSES, config)
+
+
+def target(known):
+    return torch.tensor([i % CLASSES if i < known else -1 for i in range(31)])
+
+
+class Recorder(torch.nn.Module):
+    """Takes down which labels the model is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.seen = model(), []
+
+    def forward(self, tokens, labels):
+        self.seen.append(labels.any(-1))
+        return self.model(tokens, labels)
+
+
+def test_one_hot_has_no_ones_where_nothing_is_known():
+    assert one_hot(torch.tensor([2, -1, 0]), 3).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+
+
+def test_half_of_many_labels_is_hidden_in_turn(rng):
+    recorder, tokens, known = Recorder(), nodes(rng), target(23) >= 0
+    objective = NodeObjective(target(23), CLASSES, None, seed=0)
+    assert not objective.few
+    objective.prepare(recorder, tokens)
+    for _ in range(5):
+        objective(recorder, tokens)
+    seen = torch.stack(recorder.seen)
+    assert (seen.sum(1) == 11).all()
+    assert not seen[:, ~known].any()
+    assert len({tuple(row.tolist()) for row in seen}) > 1
+    again = Recorder()
+    other = NodeObjective(target(23), CLASSES, None, seed=0)
+    for _ in range(5):
+        other(again, tokens)
+    assert torch.equal(torch.stack(again.seen), seen)
+
+
+def test_few_labels_all_stay_visible_and_spread_as_at_first(rng):
+    recorder, tokens = Recorder(), nodes(rng)
+    objective = NodeObjective(target(7), CLASSES, None, seed=0)
+    assert objective.few
+    objective.prepare(recorder, tokens)
+    first = recorder.model.eval()(tokens, one_hot(target(7), CLASSES)).spread
+    optimizer = torch.optim.Adam(recorder.parameters(), 1e-2)
+    losses = []
+    for _ in range(30):
+        loss = objective(recorder.train(), tokens)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert all(torch.equal(seen, target(7) >= 0) for seen in recorder.seen)
+    assert losses[-1] < losses[0] - 0.02
+    out = recorder.model.eval()(tokens, one_hot(target(7), CLASSES))
+    unknown = target(7) < 0
+    sure = unknown & ((first.topk(2).values[:, 0] - first.topk(2).values[:, 1]) > 0.2)
+    assert sure.sum() > 3
+    assert torch.equal(out.spread[sure].argmax(1), first[sure].argmax(1))
+    before = F.cross_entropy(torch.zeros_like(first), first)
+    assert F.cross_entropy(out.read, first) < before - 0.02, "the encoder learns to say the same"
+
+
+@pytest.mark.parametrize("known", [7, 23])
+def test_weights_of_classes_count_where_labels_are_fitted(rng, known):
+    tokens, fresh = nodes(rng), model().eval()
+    plain, weighted = (
+        NodeObjective(target(known), CLASSES, weight, seed=0)
+        for weight in (None, torch.tensor([1.0, 5.0, 1.0]))
+    )
+    with torch.no_grad():
+        fresh.head.bias.copy_(torch.tensor([1.0, -1.0, 0.0]))
+    plain.prepare(fresh, tokens)
+    weighted.prepare(fresh, tokens)
+    differs = not torch.isclose(plain(fresh, tokens), weighted(fresh, tokens))
+    assert differs == (known == 23)
