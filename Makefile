@@ -35,7 +35,7 @@ scatter:
 		$(PIP) --no-build-isolation torch-scatter; \
 	else \
 		echo "WARNING: no C++ compiler ($${CXX:-c++}) found: torch-scatter is not built."; \
-		echo "         structformer runs on its pure-torch path, slower. Install a compiler (Debian: apt-get install g++),"; \
+		echo "         structformer runs on its pure-torch path. Install a compiler (Debian: apt-get install g++),"; \
 		echo "         then: rm $(VENV)/.ready && make setup"; \
 	fi
 

@@ -11,6 +11,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -55,12 +56,12 @@ class _Race:
 def run_demo(
     out: str | Path, seed: int = 0, *, max_time: float = 130.0, console: Console | None = None
 ) -> Path:
-    """Run all four parts, print their scores, and write ``report.html`` into ``out``.
+    """Run all four parts, print their scores, and write ``report.html`` and ``karate.png`` into ``out``.
 
     All data comes with scikit-learn and networkx; nothing is fetched.
 
     Args:
-        out: Folder for the report, made if it is missing.
+        out: Folder for report and picture, made if it is missing.
         seed: Seed of splits and models.
         max_time: Seconds that training may take in all; reading, predicting and drawing come on top.
         console: Where to print; standard output by default.
@@ -91,7 +92,8 @@ def run_demo(
     console.print(table)
     sections = [replace(outcome.section, metrics=outcome.scores) for outcome in outcomes]
     path = write_report(Path(out) / "report.html", "structformer demo", sections)
-    console.print(f"report: {path.resolve()}", soft_wrap=True)
+    picture = _draw_club(outcomes[[*parts].index(karate_club)], Path(out) / "karate.png")
+    console.print(f"report: {path.resolve()}\npicture: {picture.resolve()}", soft_wrap=True)
     return path
 
 
@@ -170,6 +172,17 @@ def karate_club(seed: int, max_time: float) -> Outcome:
     title = "Karate club, a graph"
     section = model_section(model, graph, labels, title=title, text=text)
     return Outcome(title, race.scores, replace(section, token="member"))
+
+
+def _draw_club(outcome: Outcome, path: Path) -> Path:
+    """Write the picture that stands in README: the club's learned graph, coloured by prediction."""
+    # A figure of its own, not pyplot's: no window, whatever the backend, and nothing left to be closed.
+    figure = Figure(figsize=(8, 5.5), layout="tight")
+    section = outcome.section
+    assert section.graph is not None
+    section.graph.plot(figure.subplots(), labels=section.colours["prediction"]).set_title("")
+    figure.savefig(path, dpi=110)
+    return path
 
 
 def digits_points(seed: int, max_time: float) -> Outcome:

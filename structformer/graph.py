@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,7 +23,7 @@ from structformer import graph_convert, graph_stats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Labels = Tensor | np.ndarray | Sequence[Any]
+Labels = Tensor | np.ndarray | pd.Series | Sequence[Any]
 
 
 @dataclass(eq=False, repr=False)

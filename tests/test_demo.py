@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 
@@ -34,3 +35,4 @@ def test_the_demo_scores_beside_baselines_and_writes_its_report(tmp_path):
     assert page.count("<canvas") == 4
     assert page.count('class="heat"') == 2
     assert len(page) < 5_000_000
+    assert plt.imread(tmp_path / "out" / "karate.png").shape[:2] == (605, 880)

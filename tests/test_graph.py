@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -322,6 +323,7 @@ def test_homophily_counts_weight_and_leaves_self_loops_and_unknown_out():
     assert graph.homophily(["a", "a", "b", None]) == pytest.approx(3 / 8)
     assert graph.homophily(torch.tensor([0, 0, 1, -1])) == pytest.approx(3 / 8)
     assert graph.homophily(np.array([1.0, 1.0, 0.0, np.nan])) == pytest.approx(3 / 8)
+    assert graph.homophily(pd.Series(["a", "a", "b", None], index=[9, 4, 7, 2])) == pytest.approx(3 / 8)
     with pytest.raises(ValueError, match="labels must be given"):
         graph.homophily()
     with pytest.raises(

@@ -1,6 +1,8 @@
 """The house: what may import what beyond import-linter's view, and which names are public."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,16 @@ def test_datasets_and_tasks_are_installed_below_structformer():
 
     assert Path(structformer.datasets.__file__).parent == ROOT / "datasets"
     assert Path(structformer.tasks.__file__).parent == ROOT / "tasks"
+
+
+def test_the_shell_answers_without_importing_torch():
+    code = "import sys, structformer.cli; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", [sf, sf.tokenize])
+def test_every_public_name_is_there_and_no_other(package):
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        package.nonsense  # noqa: B018

@@ -74,7 +74,7 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
     def _vectors(self, X: Any, of: str) -> Float[np.ndarray, "things width"]:
         check_is_fitted(self, "model_")
         parts = [getattr(out, of) for out in self._run(self.tokenizer_.transform(X))]
-        return torch.cat(parts).float().numpy()
+        return torch.cat(parts).numpy()
 
     def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int) -> None:
         self._exact = None
@@ -107,7 +107,7 @@ class SetEncoder(MaskedTokenEncoder):
     _tokenizer = SetTokenizer
 
     def transform(self, X: Any) -> Float[np.ndarray, "sets width"]:
-        """Return one vector a set, float32.
+        """Return one vector a set, in float64.
 
         Raises:
             ValueError: ``X`` cannot be read; the message names the culprit.
@@ -133,7 +133,7 @@ class GraphEncoder(MaskedTokenEncoder):
     _tokenizer = GraphTokenizer
 
     def transform(self, X: Any) -> Float[np.ndarray, "things width"]:
-        """Return one vector a node for one graph, one vector a graph for a list of graphs; float32.
+        """Return one vector a node for one graph, one vector a graph for a list of graphs; in float64.
 
         Raises:
             ValueError: ``X`` cannot be read; the message names the culprit.

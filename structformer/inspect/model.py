@@ -8,9 +8,9 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 
-from structformer.graph import TokenGraph
+from structformer.graph import Labels, TokenGraph
 from structformer.inspect.colours import plain, shorten
-from structformer.inspect.section import Section, Values
+from structformer.inspect.section import Section
 
 
 @runtime_checkable
@@ -25,7 +25,7 @@ class LearnsGraph(Protocol):
 def model_section(
     model: LearnsGraph,
     data: Any,
-    y: Values | None = None,
+    y: Labels | None = None,
     *,
     title: str,
     text: str = "",

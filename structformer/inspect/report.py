@@ -13,11 +13,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from structformer.graph import Labels
 from structformer.inspect.colours import is_scale, plain, shorten
 from structformer.inspect.embed import json_for_page
 from structformer.inspect.heatmap import heat_map
 from structformer.inspect.picture import Limits, graph_picture
-from structformer.inspect.section import Section, Values
+from structformer.inspect.section import Section
 from structformer.inspect.statistics import graph_statistics
 from structformer.tokenize.files import replacing
 
@@ -144,7 +145,7 @@ def _statistics(section: Section) -> dict[str, Any]:
     return {"steps": [f"step {step}" for step in frame.index], "rows": rows}
 
 
-def _labels(values: Values | None, count: int) -> list[str | None] | None:
+def _labels(values: Labels | None, count: int) -> list[str | None] | None:
     """Labels as texts, None where unknown, if there are any that are classes."""
     known = plain(values, count)
     if values is None or is_scale(known):

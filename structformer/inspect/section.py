@@ -11,8 +11,6 @@ import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
 
-Values = Labels | pd.Series
-
 
 @dataclass(frozen=True, eq=False)
 class Section:
@@ -45,8 +43,8 @@ class Section:
     text: str = ""
     metrics: pd.DataFrame | None = None
     graph: TokenGraph | None = None
-    colours: Mapping[str, Values] = field(default_factory=dict[str, Values])
-    source_colours: Mapping[str, Values] = field(default_factory=dict[str, Values])
+    colours: Mapping[str, Labels] = field(default_factory=dict[str, Labels])
+    source_colours: Mapping[str, Labels] = field(default_factory=dict[str, Labels])
     data: pd.DataFrame | None = None
     source_data: pd.DataFrame | None = None
     positions: np.ndarray | None = None

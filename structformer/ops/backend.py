@@ -56,8 +56,8 @@ def uses_scatter() -> bool:
     if _forced.get() is None and not _warned:
         _warned = True
         warnings.warn(
-            "torch-scatter is not installed: segment reductions run on the slower pure-torch path. "
-            "Install it with `pip install torch-scatter --no-build-isolation` (after torch).",
+            "torch-scatter is not installed: segment reductions run on the pure-torch path. "
+            "For torch-scatter's kernels: `pip install torch-scatter --no-build-isolation` (after torch).",
             UserWarning,
             stacklevel=2,
         )

@@ -15,11 +15,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from structformer.training.config import TrainingConfig
-from structformer.training.optimizer import parameter_groups, schedule
+from structformer.training.optimizer import parameter_groups, running_average, schedule
 from structformer.training.progress import Progress
 
 
@@ -103,7 +103,7 @@ def train(
         plain = accelerator.unwrap_model(trained)
         average = None
         if config.average:
-            average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(config.average))
+            average = AveragedModel(plain, multi_avg_fn=running_average(config.average))
         history, keeper, clock = History(), _Best(), _Clock(config, len(batches))
         with Progress(title, config.epochs, progress if accelerator.is_main_process else False) as bar:
             for number in range(1, config.epochs + 1):

@@ -1,11 +1,15 @@
-"""What the optimizer is told: which parameters decay, and how the learning rate moves."""
+"""What the optimizer is told: which parameters decay, and how learning rate and average move."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+Weights = tuple[Tensor, ...] | list[Tensor]
 
 FLOOR = 0.01
 """Least factor on the learning rate, so that no step is wasted."""
@@ -20,6 +24,19 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p for p in trainable if id(p) not in matrices], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def running_average(decay: float) -> Callable[[Weights, Weights, Tensor | int], None]:
+    """Return the ``multi_avg_fn`` of an exponential moving average that starts as a plain mean.
+
+    With a fixed decay the initial weights would weigh on the average of a short training.
+    """
+
+    def update(average: Weights, current: Weights, seen: Tensor | int) -> None:
+        kept = min(decay, 1 - 1 / (1 + float(seen)))
+        get_ema_multi_avg_fn(kept)(average, current, seen)
+
+    return update
 
 
 def schedule(share: float, warmup: float) -> float:

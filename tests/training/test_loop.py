@@ -212,7 +212,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(rng):
     (first, second), _ = runs[0.0]
     (average_1, average_2), kept = runs[0.75]
     torch.testing.assert_close(average_1, first)
-    torch.testing.assert_close(average_2, [0.75 * a + 0.25 * b for a, b in zip(first, second, strict=True)])
+    torch.testing.assert_close(average_2, [0.5 * a + 0.5 * b for a, b in zip(first, second, strict=True)])
     assert all(torch.equal(a, b) for a, b in zip(kept, average_2, strict=True))
 
 

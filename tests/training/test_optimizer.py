@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from structformer.training.optimizer import parameter_groups, schedule
+from structformer.training.optimizer import parameter_groups, running_average, schedule
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,13 @@ def test_only_matrices_of_linear_maps_decay():
 def test_empty_groups_are_left_out():
     groups = parameter_groups(nn.LayerNorm(3), 0.3)
     assert [group["weight_decay"] for group in groups] == [0.0]
+
+
+def test_an_average_of_weights_is_their_mean_first_and_forgets_later():
+    update = running_average(0.75)
+    average, values = [torch.tensor(2.0)], [2.0, 5.0, 11.0, 7.0, 3.0, 13.0]
+    for seen, value in enumerate(values[1:], start=1):
+        before = float(average[0])
+        update(average, [torch.tensor(value)], seen)
+        expected = sum(values[: seen + 1]) / (seen + 1) if seen < 4 else 0.75 * before + 0.25 * value
+        assert float(average[0]) == pytest.approx(expected)
