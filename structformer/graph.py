@@ -133,6 +133,17 @@ class TokenGraph:
         other._pattern = {}
         return other
 
+    def permute(self, perm: Int[Tensor, "tokens"]) -> "TokenGraph":
+        """The same graph with its tokens in another order, earlier steps included.
+
+        Args:
+            perm: Token t of the result is token `perm[t]` of this graph, and of the same set.
+
+        Raises:
+            ValueError: If the graph is bipartite, or `perm` is no permutation of the tokens of each set.
+        """
+        return graph_convert.permute(self, perm)
+
     def drop_zero(self) -> "TokenGraph":
         """Without the edges whose weight is zero in every head; an unweighted graph is unchanged."""
         if self.weight is None:

@@ -1,5 +1,6 @@
 """TokenGraph from and to edge lists, scipy, networkx and PyG."""
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -220,6 +221,39 @@ def to_pyg(graph: "TokenGraph") -> Data | HeteroData:
     if weight is not None:
         edges["edge_weight" if weight.ndim == 1 else "edge_attr"] = weight
     return data
+
+
+def permute(graph: "TokenGraph", perm: Tensor) -> "TokenGraph":
+    """See `TokenGraph.permute`."""
+    tokens = torch.arange(graph.num_tokens, device=graph.col.device)
+    if graph.is_bipartite:
+        raise ValueError("permute needs a graph whose sources are its targets (got a bipartite one)")
+    if perm.shape != tokens.shape or not torch.equal(perm.sort().values, tokens):
+        raise ValueError(f"perm must hold each of the {graph.num_tokens} tokens once (got {perm.tolist()})")
+    if graph.ptr is not None:
+        home = torch.repeat_interleave(
+            torch.arange(graph.ptr.numel() - 1, device=perm.device), graph.ptr.diff()
+        )
+        if not torch.equal(home[perm], home):
+            token = int(perm[int((home[perm] != home).nonzero()[0])])
+            raise ValueError(f"perm must keep every token in its set (token {token} leaves its own)")
+    place = torch.empty_like(perm)
+    place[perm] = tokens
+    row, col = place[graph.row], place[graph.col]
+    order = torch.argsort(row * graph.num_sources + col)
+    degree = graph.rowptr.diff()[perm]
+    other = copy.copy(graph)
+    other.rowptr, other.col = torch.cat([degree.new_zeros(1), degree.cumsum(0)]), col[order]
+    other.weight = None if graph.weight is None else graph.weight[order]
+    other.given = None if graph.given is None else graph.given[order]
+    other.names = None if graph.names is None else [graph.names[i] for i in perm.tolist()]
+    if graph.labels is not None:
+        labels, picked = graph.labels, perm.tolist()
+        is_array = isinstance(labels, Tensor | np.ndarray)
+        other.labels = labels[perm.cpu()] if is_array else [list(labels)[i] for i in picked]
+    other.earlier = tuple(permute(step, perm) for step in graph.earlier)
+    other._pattern = {}
+    return other
 
 
 def transpose(graph: "TokenGraph") -> tuple[Tensor, Tensor, Tensor]:

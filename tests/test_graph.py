@@ -408,3 +408,45 @@ def test_repr():
     assert repr(random_graph()) == "TokenGraph(13 tokens, 47 edges)"
     graph = random_graph(13, 5, 47, heads=3).with_steps([random_graph()])
     assert repr(graph) == "TokenGraph(13 targets from 5 sources, 47 edges, 3 heads, 2 steps)"
+
+
+def test_permute_moves_everything_and_comes_back():
+    rng = torch.Generator().manual_seed(torch.seed() % 2**32)
+    row, col = torch.randint(13, (2, 41), generator=rng)
+    ptr = torch.tensor([0, 6, 13])
+    same = (row < 6) == (col < 6)
+    index = torch.stack([col, row])[:, same]
+    names = [f"token {i}" for i in range(13)]
+    first = TokenGraph.from_edge_index(index, 13, ptr=ptr, weight=torch.rand(int(same.sum()), generator=rng))
+    last = TokenGraph.from_edge_index(index.flip(0), 13, ptr=ptr, names=names)
+    last.labels, last.given = names, torch.rand(last.num_edges, generator=rng) < 0.5
+    graph = last.with_steps([first])
+    perm = torch.cat([torch.randperm(6, generator=rng), 6 + torch.randperm(7, generator=rng)])
+    moved = graph.permute(perm)
+    assert moved.names == moved.labels == [names[i] for i in perm.tolist()]
+    dense = first.to_scipy().toarray()
+    assert np.array_equal(moved.earlier[0].to_scipy().toarray(), dense[np.ix_(perm, perm)])
+    given = {(names[j], names[i]) for i, j in zip(last.row[last.given], last.col[last.given], strict=True)}
+    there = zip(moved.row[moved.given], moved.col[moved.given], strict=True)
+    assert {(moved.names[j], moved.names[i]) for i, j in there} == given
+    back = moved.permute(torch.argsort(perm))
+    assert torch.equal(back.col, graph.col)
+    assert torch.equal(back.rowptr, graph.rowptr)
+    assert torch.equal(back.given, graph.given)
+    assert torch.equal(back.earlier[0].weight, first.weight)
+
+
+@pytest.mark.parametrize(
+    ("perm", "message"),
+    [([0, 1, 1], "each of the 3 tokens once"), ([0, 2, 1], "token 2 leaves its own")],
+)
+def test_permute_refuses_what_is_no_order_of_each_set(perm, message):
+    graph = TokenGraph.from_edge_index(torch.zeros(2, 0, dtype=torch.long), 3, ptr=torch.tensor([0, 2, 3]))
+    with pytest.raises(ValueError, match=message):
+        graph.permute(torch.tensor(perm))
+
+
+def test_permute_refuses_a_bipartite_graph():
+    graph = TokenGraph.from_edge_index(torch.tensor([[4], [1]]), 3, num_sources=5)
+    with pytest.raises(ValueError, match="bipartite"):
+        graph.permute(torch.arange(3))

@@ -23,7 +23,7 @@ from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
 from structformer.estimators.targets import ClassWeight, class_weights
 from structformer.graph import TokenGraph
-from structformer.models.encoder import SOESEncoderConfig
+from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.node import NodeModel, NodeOutput
 from structformer.models.pooled import TokenInput
 from structformer.tokenize import GraphTokenizer
@@ -212,7 +212,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     def _train(self, tokens: TokenSet, target: Int[Tensor, " nodes"], held: Int[Tensor, " nodes"]) -> None:
         """Build the network and train it, on nodes in an order of their own."""
         seed, classes = self._seed(), len(self.classes_)
-        ordered, place, _ = canonical(bare(tokens), torch.stack([target, held], dim=1).numpy())
+        ordered, place, _ = canonical(bare(tokens), torch.stack([target, held], dim=1).numpy(), self._nodes)
         weight = class_weights(self.class_weight, self._classes, target[target >= 0])
         objective = NodeObjective(target[place], classes, weight, seed)
         self._input = token_input(ordered, len(self.tokenizer_.node_types_) or 1)
@@ -259,10 +259,13 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         elif fingerprint(tokens, names) == self._mark:
             place = {name: i for i, name in enumerate(self._nodes)}
             visible = self._known[[place[name] for name in names]]
+        # Of two nodes that are alike, but for a label, the first is listened to: which one that is must not
+        # depend on the order in which they came.
+        ordered, place, _ = canonical(bare(tokens), visible.numpy(), names)
         model = self._exact_model()
         with torch.no_grad():
-            out: NodeOutput = model(in_double(tokens), one_hot(visible, len(self.classes_)).double())
-        return tokens, out, visible
+            out: NodeOutput = model(in_double(ordered), one_hot(visible[place], len(self.classes_)).double())
+        return tokens, _in_place(out, torch.argsort(place)), visible
 
     def _state(self) -> State:
         return {
@@ -288,6 +291,13 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
         super()._load_tensors(tensors)
         self._known = tensors["known"]
+
+
+def _in_place(out: NodeOutput, perm: Int[Tensor, " nodes"]) -> NodeOutput:
+    """What was said of nodes in one order, in another."""
+    graphs = [graph.permute(perm) for graph in out.encoded.graphs]
+    encoded = Encoded(out.encoded.tokens[perm], graphs)
+    return NodeOutput(out.outputs[perm], out.read[perm], out.spread[perm], encoded)
 
 
 def one_graph(graph: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Int, Real
@@ -14,7 +16,7 @@ ROUNDS = 8
 
 
 def canonical(
-    tokens: TokenSet, target: Real[np.ndarray, "things ..."]
+    tokens: TokenSet, target: Real[np.ndarray, "things ..."], names: Sequence[str] | None = None
 ) -> tuple[TokenSet, Int[Tensor, " tokens"], Int[Tensor, " sets"]]:
     """Put the tokens of each set, and the sets, in an order of their own.
 
@@ -26,6 +28,8 @@ def canonical(
     Args:
         tokens: The packed sets.
         target: One row a token or a set, by its length, that is part of what they hold.
+        names: One name a token, by which interchangeable tokens are told apart after all; without names
+            they stay in the order in which they came.
 
     Returns:
         The sets in their new order, the old place of each token, and the old place of each set.
@@ -40,7 +44,8 @@ def canonical(
     if tokens.edge_index is not None:
         colour = _refined(colour, tokens)
     set_index = tokens.set_index.numpy()
-    inside = torch.from_numpy(np.lexsort((colour, set_index)))
+    last = np.zeros(len(colour)) if names is None else np.unique(names, return_inverse=True)[1]
+    inside = torch.from_numpy(np.lexsort((last, colour, set_index)))
     shape = np.zeros(tokens.num_sets, dtype=np.uint64)
     np.add.at(shape, set_index, _mix(colour))
     if by_set:

@@ -139,6 +139,27 @@ def test_nodes_in_another_order_are_the_same_nodes():
     np.testing.assert_allclose(trained.predict_proba(graph), expected, rtol=1e-5)
 
 
+def test_nodes_alike_but_for_their_labels_do_not_depend_on_the_order():
+    # Leaves of one neighbour look the same, and only some of them are labelled.
+    graph = nx.les_miserables_graph()
+    nodes, rng = list(graph), np.random.default_rng(0)
+    labels = np.array([int(graph.degree(node) > 6) for node in nodes])
+    known = rng.random(len(nodes)) < 0.5
+    model = sf.NodeClassifier(**FAST).fit(graph, labels, train_mask=known)
+    order = rng.permutation(len(nodes))
+    shuffled = nx.Graph()
+    shuffled.add_nodes_from(nodes[i] for i in order)
+    shuffled.add_edges_from(graph.edges(data=True))
+    expected = model.predict_proba(graph)[order]
+    np.testing.assert_allclose(model.predict_proba(shuffled), expected, rtol=1e-9, atol=1e-12)
+    again = sf.NodeClassifier(**FAST).fit(shuffled, labels[order], train_mask=known[order])
+    np.testing.assert_allclose(again.predict_proba(shuffled), expected, rtol=1e-9, atol=1e-12)
+    ours, theirs = model.learned_graph(graph), model.learned_graph(shuffled)
+    assert theirs.names == [ours.names[i] for i in order]
+    moved = ours.to_scipy().toarray()[np.ix_(order, order)]
+    np.testing.assert_allclose(theirs.to_scipy().toarray(), moved, atol=1e-9)
+
+
 def test_what_is_saved_knows_the_labels(tmp_path):
     graph, labels = club()
     model = sf.NodeClassifier(**FAST).fit(graph, labels, train_mask=LEADERS)
