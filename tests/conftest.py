@@ -16,6 +16,10 @@ install_import_hook([f"structformer.{name}" for name in CHECKED], "beartype.bear
 
 import torch  # noqa: E402
 
+# Without a GPU, Triton's interpreter runs its kernels; triton looks at this when they are imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # The tests' tensors are small, and on a busy machine threads that wait for each other take most of the time.
 torch.set_num_threads(1)
 

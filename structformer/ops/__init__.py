@@ -10,6 +10,8 @@ from structformer.ops.entmax import (
     segment_sparsemax,
 )
 from structformer.ops.neighbors import neighbors
+from structformer.ops.recall import neighbor_recall
+from structformer.ops.search.choose import search_method
 from structformer.ops.segment import gather, segment_max, segment_sum
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "edge_sum",
     "force_backend",
     "gather",
+    "neighbor_recall",
     "neighbors",
     "normalize_rows",
+    "search_method",
     "segment_entmax",
     "segment_max",
     "segment_softmax",

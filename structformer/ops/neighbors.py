@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from structformer.graph import TokenGraph
 from structformer.ops.attention import edge_dot
-from structformer.ops.search import TIE_STEPS, Search
-from structformer.ops.segment import row_index
+from structformer.ops.search.checks import check_edges, check_vectors, tame
+from structformer.ops.search.choose import METHODS
+from structformer.ops.search.exact import TIE_STEPS, Found, Search
+from structformer.ops.search.find import Options, find
 
-METHODS = ("auto", "exact")
+# The seed where no generator is passed.
+_SEED = 2001_04451
 
 
 @torch.no_grad()
@@ -28,6 +32,11 @@ def neighbors(
     include_self: bool = False,
     exclude_self: bool = False,
     given: TokenGraph | None = None,
+    *,
+    recall: float = 0.95,
+    start: TokenGraph | None = None,
+    rounds: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> TokenGraph:
     """Link every target i to the k sources j of its own set with the largest ⟨query_i, key_j⟩.
 
@@ -36,63 +45,97 @@ def neighbors(
     their set count as equal, and given edges, then lower indices, go first, so that the graph of a set does
     not depend on the sets beside it; in lower precision near ties may fall either way.
 
+    Small sets are searched exactly, whatever the method. "exact" searches all sets so. "ivf" (FAISS) looks
+    into as many k-means cells as a sample needs for the wanted recall. "lsh" (random rotations, as in Reformer,
+    refined along the graph found) depends on the order of tokens through ties alone. "warm" is "lsh" from
+    a graph of nearly the same vectors, in a fraction of the time. "auto" chooses for each set as
+    `structformer.ops.search_method` says. All link a target to as many sources, compare vectors in single
+    precision unless exact, and repeat their result. `neighbor_recall` measures what they miss.
+
+    The edges carry no gradient; their scores, from `structformer.ops.edge_dot`, do:
+
+    >>> tokens = torch.eye(3).repeat(2, 1).requires_grad_()
+    >>> graph = neighbors(tokens, tokens, k=1, exclude_self=True)
+    >>> graph.col.tolist()
+    [3, 4, 5, 0, 1, 2]
+    >>> edge_dot(tokens[:, None], tokens[:, None], graph).sum().backward()
+    >>> tokens.grad.sum()
+    tensor(12.)
+
     Args:
         query: One vector a target.
         key: One vector a source.
         k: Sources a target; 0 searches nothing and leaves what `include_self` and `given` bring.
         ptr: Boundaries of the targets' sets; None is one set.
         key_ptr: Boundaries of the sources' sets, as many sets; None is `ptr`.
-        method: "exact" or "auto", which picks among the known methods.
+        method: "auto", "exact", "ivf", "lsh" or "warm".
         causal: Let a target listen only to itself and what precedes it in its set.
         include_self: Link every token to itself, in addition to its k others.
         exclude_self: Link no token to itself.
         given: Edges that are always kept, marked in the result's `given`; those that `causal` or
             `exclude_self` forbids are left out.
+        recall: Share of the exact edges that "ivf" must find, in (0, 1].
+        start: The graph from which "warm" starts (and "auto", where it approximates).
+        rounds: Rounds of "lsh" and "warm" along the graph; None is 3 and 1.
+        generator: Where random rotations and samples come from; None is a new one with a fixed seed.
 
     Returns:
         An unweighted graph.
 
     Raises:
         ValueError: If shapes do not fit, a vector is not finite, k is negative, the method is not
-            known, a given edge joins two sets, or `causal`, `include_self` or `exclude_self` is asked for
-            where sources are not the targets.
+            known or does not go with `start`, recall or rounds are out of range, a given edge or one of
+            `start` joins two sets, or `causal`, `include_self` or `exclude_self` is asked for where
+            sources are not the targets.
+        ModuleNotFoundError: If "ivf" is asked for and FAISS is not installed.
     """
     own = causal or include_self or exclude_self
     ptr_in = ptr
-    ptr, key_ptr = _check(query, key, k, ptr, key_ptr, method, own)
+    ptr, key_ptr = check_vectors(query, key, k, ptr, key_ptr, own)
     if include_self and exclude_self:
         raise ValueError("include_self and exclude_self contradict each other (got both True)")
+    _check_options(method, recall, start, rounds)
     skip_self = include_self or exclude_self
-    query, key = _tame("query", query), _tame("key", key)
-    search = Search(query, key, ptr, key_ptr, k, causal, skip_self, include_self)
-    rowptr, col = _link(search)
+    query, key = tame("query", query), tame("key", key)
+    if start is not None:
+        check_edges("start", start, ptr, key_ptr)
+    if given is not None:
+        check_edges("given", given, ptr, key_ptr)
+    spans = torch.stack([ptr[:-1], ptr[1:]], dim=1), torch.stack([key_ptr[:-1], key_ptr[1:]], dim=1)
+    search = Search(query, key, *spans, k, causal, skip_self, include_self)
+    generator = torch.Generator().manual_seed(_SEED) if generator is None else generator
+    options = Options(method, recall, start, rounds, generator, torch.equal(ptr, key_ptr))
+    rowptr, col = _link(search, options)
     graph = TokenGraph(rowptr, col, key.shape[0], ptr=ptr_in)
     if given is None:
         return graph
-    union, is_new = _union(graph, given, ptr, key_ptr, causal, exclude_self)
+    union, is_new = _union(graph, given, causal, exclude_self)
     exact = query.dtype == torch.float64 and k > 0
     return _given_first(union, is_new, query, key, include_self) if exact else union
 
 
-def _link(search: Search) -> tuple[Tensor, Tensor]:
+def _link(search: Search, options: Options) -> tuple[Tensor, Tensor]:
     """Link small sets completely, search the others, and put both in the order of rows."""
-    ptr, key_ptr, k = search.ptr, search.key_ptr, search.k
     num_targets, num_sources = search.query.shape[0], search.key.shape[0]
-    rows = torch.arange(num_targets, device=ptr.device)
-    if k == 0:
+    device = search.rows.device
+    rows = torch.arange(num_targets, device=device)
+    if search.k == 0:
         if not search.add_self:
-            return ptr.new_zeros(num_targets + 1), ptr.new_zeros(0)
-        return torch.arange(num_targets + 1, device=ptr.device), rows
-    is_complete = key_ptr.diff() - int(search.skip_self) <= k
-    found = [] if bool(is_complete.all()) else search.run((~is_complete).nonzero().flatten())
+            return rows.new_zeros(num_targets + 1), rows.new_zeros(0)
+        return torch.arange(num_targets + 1, device=device), rows
+    set_sizes, num_candidates = search.rows.diff()[:, 0], search.cols.diff()[:, 0]
+    is_complete = num_candidates - int(search.skip_self) <= search.k
+    found: list[Found] = []
+    if not bool(is_complete.all()):
+        found = find(replace(search, rows=search.rows[~is_complete], cols=search.cols[~is_complete]), options)
     if len(found) == 1 and found[0].count is None and found[0].row.numel() == num_targets:
         width = found[0].col.shape[1]
-        return torch.arange(0, num_targets * width + 1, width, device=ptr.device), found[0].col.flatten()
+        return torch.arange(0, num_targets * width + 1, width, device=device), found[0].col.flatten()
 
-    set_of = row_index(ptr, num_targets)
-    first = key_ptr[set_of]
+    set_of = torch.repeat_interleave(torch.arange(len(set_sizes), device=device), set_sizes)
+    first = search.cols[set_of, 0]
     drops_self = search.skip_self and not search.add_self
-    degree = rows - first + 1 if search.causal else key_ptr.diff()[set_of]
+    degree = rows - first + 1 if search.causal else num_candidates[set_of]
     degree = torch.where(is_complete[set_of], degree - int(drops_self), 0)
     for part in found:
         degree[part.row] = part.col.shape[1] if part.count is None else part.count
@@ -113,21 +156,25 @@ def _link(search: Search) -> tuple[Tensor, Tensor]:
     return rowptr, col
 
 
+def _check_options(method: str, recall: float, start: TokenGraph | None, rounds: int | None) -> None:
+    if method not in METHODS:
+        known = ", ".join(f'"{name}"' for name in METHODS[:-1])
+        raise ValueError(f'method must be {known} or "{METHODS[-1]}" (got {method!r})')
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must be above 0 and at most 1 (got {recall})")
+    if method == "warm" and start is None:
+        raise ValueError('method "warm" needs a graph to start from: start must be given (got None)')
+    if start is not None and method not in ("auto", "warm"):
+        raise ValueError(f'start goes with method "auto" or "warm" (got {method!r})')
+    if rounds is not None and rounds < 0:
+        raise ValueError(f"rounds must not be negative (got {rounds})")
+
+
 def _union(
-    graph: TokenGraph, given: TokenGraph, ptr: Tensor, key_ptr: Tensor, causal: bool, exclude_self: bool
+    graph: TokenGraph, given: TokenGraph, causal: bool, exclude_self: bool
 ) -> tuple[TokenGraph, Tensor]:
     """Add the given edges to the graph, in place among the others, and mark them; say which are new."""
-    if (given.num_targets, given.num_sources) != (graph.num_targets, graph.num_sources):
-        raise ValueError(
-            f"given must have {graph.num_targets} targets and {graph.num_sources} sources "
-            f"(got {given.num_targets} and {given.num_sources})"
-        )
     row, col = given.row, given.col
-    if ptr.numel() > 2:
-        crossing = row_index(ptr, graph.num_targets)[row] != row_index(key_ptr, graph.num_sources)[col]
-        if bool(crossing.any()):
-            edge = int(crossing.nonzero()[0])
-            raise ValueError(f"given edge {int(col[edge])} → {int(row[edge])} joins two sets")
     if causal or exclude_self:
         keep = torch.ones_like(row, dtype=torch.bool)
         if causal:
@@ -180,58 +227,3 @@ def _given_first(
     keep = ~loose | (before[graph.rowptr[1:]][row] - before[:-1] > missed[row])
     rowptr = torch.cat([missed.new_zeros(1), keep.cumsum(0)])[graph.rowptr]
     return TokenGraph(rowptr, col[keep], graph.num_sources, given=graph.given[keep], ptr=graph.ptr)
-
-
-def _check(
-    query: Tensor, key: Tensor, k: int, ptr: Tensor | None, key_ptr: Tensor | None, method: str, own: bool
-) -> tuple[Tensor, Tensor]:
-    """Check the arguments and return both pointers."""
-    if method not in METHODS:
-        known = " or ".join(f'"{name}"' for name in METHODS)
-        raise ValueError(f"method must be {known} (got {method!r})")
-    if k < 0:
-        raise ValueError(f"k must not be negative (got {k})")
-    if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1] or query.dtype != key.dtype:
-        raise ValueError(
-            "query and key must be [tokens, affinity] of the same affinity and type "
-            f"(got {query.dtype} {list(query.shape)} and {key.dtype} {list(key.shape)})"
-        )
-    if key_ptr is None:
-        key_ptr = ptr
-    elif ptr is None and key_ptr.numel() != 2:
-        raise ValueError(f"key_ptr has {key_ptr.numel() - 1} sets, but without ptr there is 1")
-    ptr = _check_ptr("ptr", ptr, query)
-    key_ptr = _check_ptr("key_ptr", key_ptr, key)
-    if ptr.numel() != key_ptr.numel():
-        raise ValueError(
-            f"ptr and key_ptr must have as many sets (got {ptr.numel() - 1} and {key_ptr.numel() - 1})"
-        )
-    if own and not torch.equal(ptr, key_ptr):
-        raise ValueError(
-            "causal, include_self and exclude_self need sources that are the targets: "
-            "as many, in the same sets"
-        )
-    return ptr, key_ptr
-
-
-def _tame(name: str, x: Tensor) -> Tensor:
-    """Bring vectors to a type and size whose products do not overflow; the order of products stays."""
-    x = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    if not x.numel():
-        return x
-    largest = max(abs(float(bound)) for bound in x.aminmax())
-    if not math.isfinite(largest):
-        token = int((~x.isfinite()).any(1).nonzero()[0])
-        raise ValueError(f"{name} must be finite (token {token} is not)")
-    # Scaling by a power of two rounds nothing.
-    return x / 2.0 ** (math.frexp(largest)[1] - 1) if largest > 1e12 else x
-
-
-def _check_ptr(name: str, ptr: Tensor | None, x: Tensor) -> Tensor:
-    if ptr is None:
-        return torch.tensor([0, x.shape[0]], device=x.device)
-    if ptr.ndim != 1 or not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != x.shape[0]:
-        raise ValueError(f"{name} must run from 0 to the number of tokens, {x.shape[0]} (got {ptr.tolist()})")
-    if bool((ptr.diff() < 0).any()):
-        raise ValueError(f"{name} must not fall (got {ptr.tolist()})")
-    return ptr

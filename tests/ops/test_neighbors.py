@@ -6,12 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.ops import naive, neighbors, search
+from structformer.ops import naive, neighbors
+from structformer.ops.search import limits
 
 
 @pytest.fixture(params=["numpy", "torch"], autouse=True)
 def _each_way_of_selecting(request, monkeypatch):
-    monkeypatch.setattr(search, "FEW_THREADS", 10**6 if request.param == "numpy" else 0)
+    monkeypatch.setattr(limits, "FEW_THREADS", 10**6 if request.param == "numpy" else 0)
 
 
 # The fixture is the same for every example.
@@ -193,6 +194,7 @@ def test_half_precision_is_searched_in_single(dtype):
 
 
 X = torch.ones(5, 3)
+EMPTY = TokenGraph.from_edge_index(torch.zeros(2, 0, dtype=torch.long), 5)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -200,7 +202,17 @@ X = torch.ones(5, 3)
     ("arguments", "message"),
     [
         ({"k": -1}, r"k must not be negative \(got -1\)"),
-        ({"method": "lsh"}, r"""method must be "auto" or "exact" \(got 'lsh'\)"""),
+        ({"method": "tree"}, r"""method must be "auto", "exact", "ivf", "lsh" or "warm" \(got 'tree'\)"""),
+        ({"recall": 0.0}, r"recall must be above 0 and at most 1 \(got 0.0\)"),
+        ({"recall": 1.01}, r"recall must be above 0 and at most 1 \(got 1.01\)"),
+        ({"rounds": -1}, r"rounds must not be negative \(got -1\)"),
+        ({"method": "warm"}, "needs a graph to start from"),
+        ({"method": "lsh", "start": EMPTY}, r"""start goes with method "auto" or "warm" \(got 'lsh'\)"""),
+        ({"start": random_given(pointer(4), 3)}, r"start must have 5 targets and 5 sources \(got 4 and 4\)"),
+        (
+            {"ptr": pointer(2, 3), "start": TokenGraph.from_edge_index(torch.tensor([[3], [0]]), 5)},
+            "start edge 3 → 0 joins two sets",
+        ),
         ({"key": torch.ones(5, 2)}, "of the same affinity and type"),
         ({"key": torch.ones(5, 3, dtype=torch.float64)}, "of the same affinity and type"),
         ({"query": X.index_fill(0, torch.tensor(3), torch.nan)}, r"query must be finite \(token 3 is not\)"),

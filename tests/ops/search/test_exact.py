@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from structformer.ops import naive, neighbors, search
+from structformer.ops import naive, neighbors
+from structformer.ops.search import limits
 
 
 class Products(TorchDispatchMode):
@@ -31,7 +32,7 @@ def random_sets(sizes, dtype=torch.float64):
 def test_blocks_do_not_show_and_bound_what_is_held(block, mode, monkeypatch):
     query, key, ptr = random_sets([11, 5, 13, 0, 12, 31])
     expected = naive.neighbors(query, key, 4, ptr, **mode)
-    monkeypatch.setattr(search, "BLOCK", block)
+    monkeypatch.setattr(limits, "BLOCK", block)
     with Products() as products:
         graph = neighbors(query, key, 4, ptr, **mode)
     assert torch.equal(graph.rowptr, expected.rowptr)

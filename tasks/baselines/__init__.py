@@ -1,0 +1,1 @@
+"""Rivals that the benchmarks compare with; each is tested against a reference before it is one."""

@@ -1,0 +1,201 @@
+"""Time and memory of attention, normalisers, neighbour search and training steps, beside rivals.
+
+Every comparison times its arms in turn in one process and reports medians, and the ratio of each median to that of
+the arm named first. The memory of an arm is what one step needs beyond its inputs, in a fresh process. Times
+include whatever a step does except building inputs; a graph's transposed view, computed once a graph, belongs to
+the unmeasured first call (and to the memory). "structformer" takes the path that the library picks, so it and
+the same path under its own name show how far two readings of one thing lie apart. float32 throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from . import efficiency_arms as arms
+from .efficiency_arms import DENSE, OURS, Case
+from .efficiency_plot import draw
+from .efficiency_records import Record, record
+from .efficiency_search import SearchSettings, search
+from .efficiency_trials import Trial, measured, median_times
+from .measure import exponent, streaming_bandwidth
+from .runs import Run
+
+RESULTS = Path(__file__).parent / "results"
+GRAPHS = ("random", "clustered")
+# Vectors an edge and head that attention gathers: keys and values going forward; queries, keys, values and the
+# result's gradient going backward.
+GATHERED = 6
+# Readings of which the fastest tells the bandwidth.
+READS = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the published run.
+
+    Attributes:
+        heads: Attention heads.
+        channels: Features a head.
+        neighbors: Sources a token.
+        attention_tokens: Sizes at which attention is compared; the floor is found for the same.
+        dense_most: Tokens up to which arms that are quadratic in them take part.
+        normalizer_tokens: Size at which normalisers are compared.
+        scaling_tokens: Sizes over which the exponents of time and memory are fitted.
+        scaling_neighbors: Sources a token there.
+        search: Sizes of the neighbour search.
+        encoder_tokens: Tokens of the one large set.
+        graphs: Small graphs in a batch.
+        graph_size: Tokens of each.
+        layers: Layers, or steps, of an encoder.
+        repeats: Timed calls of an arm, for each seed.
+        slow_repeats: The same where one call takes seconds.
+    """
+
+    heads: int = 4
+    channels: int = 32
+    neighbors: int = 32
+    attention_tokens: tuple[int, ...] = (2_048, 8_192, 32_768)
+    dense_most: int = 8_192
+    normalizer_tokens: int = 8_192
+    scaling_tokens: tuple[int, ...] = (4_096, 16_384, 65_536, 262_144, 1_048_576)
+    scaling_neighbors: int = 16
+    search: SearchSettings = field(default_factory=SearchSettings)
+    encoder_tokens: int = 16_384
+    graphs: int = 256
+    graph_size: int = 30
+    layers: int = 3
+    repeats: int = 11
+    slow_repeats: int = 3
+
+    def case(self, tokens: int, graph: str = "random", **changes: Any) -> Case:
+        """Return the case of so many tokens with the settings' heads, channels and neighbours."""
+        made = Case(tokens, self.neighbors, graph, self.heads, self.channels, layers=self.layers)
+        return replace(made, **changes)
+
+
+QUICK = Settings(
+    attention_tokens=(1_024, 4_096),
+    dense_most=4_096,
+    normalizer_tokens=4_096,
+    scaling_tokens=(4_096, 16_384, 65_536),
+    search=SearchSettings(tokens=8_192, large_tokens=0, sets=512),
+    encoder_tokens=4_096,
+    graphs=64,
+    repeats=3,
+    slow_repeats=2,
+)
+
+
+def run(quick: bool, seeds: int, settings: Settings | None = None, folder: Path = RESULTS) -> list[Record]:
+    """Run all comparisons, write them and a picture to the folder, and return their records.
+
+    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+
+    Args:
+        quick: Take the small sizes, and write to `efficiency-quick.json`; otherwise to `efficiency.json`.
+        seeds: Inputs and weights to draw; the times of all seeds count together, memory is the first's.
+        settings: Other sizes than those.
+        folder: Where results are kept.
+
+    Raises:
+        ValueError: If seeds is below 1.
+        OSError: If the folder cannot be written to.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1 (got {seeds})")
+    settings = settings or (QUICK if quick else Settings())
+    path = folder / ("efficiency-quick.json" if quick else "efficiency.json")
+    this = Run(path, {**asdict(settings), "seeds": seeds})
+    records: list[Record] = []
+    with Console(stderr=True).status("") as status:
+        for name, compare in COMPARISONS.items():
+            status.update(f"efficiency: {name}")
+            records += this.part(name, lambda compare=compare: compare(settings, seeds))
+    draw(records, path.with_suffix(".png"))
+    this.finish()
+    return records
+
+
+def attention(settings: Settings, seeds: int) -> list[Record]:
+    """Compare attention layers, projections included, on graphs of several sizes."""
+    trials: list[Trial] = []
+    for tokens in settings.attention_tokens:
+        names = [arm for arm in arms.attention_arms() if arm not in DENSE or tokens <= settings.dense_most]
+        for graph in GRAPHS:
+            case, name = settings.case(tokens, graph), f"attention, {graph}"
+            trials.append(Trial(name, arms.attention, tuple(names), case, settings.repeats))
+    return measured(trials, seeds)
+
+
+def normalizers(settings: Settings, seeds: int) -> list[Record]:
+    """Compare the normalisers with softmax: alone, and inside an attention layer."""
+    case, repeats, names = (
+        settings.case(settings.normalizer_tokens),
+        settings.repeats,
+        tuple(arms.NORMALIZERS),
+    )
+    inside = tuple(f"{OURS}, {name}" for name in names)
+    alone = Trial("normaliser", arms.normalizer, names, case, repeats)
+    return measured([alone, Trial("attention with normaliser", arms.attention, inside, case, repeats)], seeds)
+
+
+def scaling(settings: Settings, seeds: int) -> list[Record]:
+    """Follow our attention layer over sizes, and fit the exponents of time and memory."""
+    records: list[Record] = []
+    for graph in GRAPHS:
+        name, sizes = f"scaling, {graph}", settings.scaling_tokens
+        cases = [settings.case(size, graph, neighbors=settings.scaling_neighbors) for size in sizes]
+        trials = [Trial(name, arms.attention, (OURS,), case, settings.slow_repeats) for case in cases]
+        rows = measured(trials, seeds)
+        records += rows + [
+            record(name, f"exponent of {quantity}", max(sizes), exponent=exponent(sizes, values))
+            for quantity in ("milliseconds", "megabytes")
+            if all(values := [row[quantity] for row in rows])
+        ]
+    return records
+
+
+def floor(settings: Settings, seeds: int) -> list[Record]:
+    """Compare attention alone with the time it takes to read every gathered byte once.
+
+    The floor is 6 · edges · heads · channels · 4 bytes over the bandwidth at which a buffer of
+    `[tokens, heads, channels]`, the set from which each gather picks, is read from end to end.
+    """
+    records: list[Record] = []
+    ours = f"{OURS}, no projections"
+    for tokens in settings.attention_tokens:
+        width = settings.heads * settings.channels
+        bandwidth = streaming_bandwidth(tokens * width, READS)
+        least = 1e3 * GATHERED * tokens * settings.neighbors * width * 4 / bandwidth
+        for graph in GRAPHS:
+            name, case = f"floor, {graph}", settings.case(tokens, graph)
+            trial = Trial(name, arms.bare_attention, (ours,), case, settings.repeats)
+            taken = median_times(trial, trial.names, seeds)[ours]
+            note = f"{bandwidth / 1e9:.1f} GB/s"
+            records.append(record(name, "floor", tokens, milliseconds=least, ratio=1.0, note=note))
+            records.append(record(name, ours, tokens, milliseconds=taken, ratio=taken / least))
+    return records
+
+
+def encoders(settings: Settings, seeds: int) -> list[Record]:
+    """Compare one training step of encoders, on one large set and on a batch of small graphs."""
+    one = settings.case(settings.encoder_tokens)
+    many = settings.case(settings.graphs * settings.graph_size, set_size=settings.graph_size)
+    cases = {"step, one set": one, "step, small graphs": many}
+    names, repeats = tuple(arms.ENCODERS), settings.slow_repeats
+    return measured([Trial(name, arms.encoder, names, case, repeats) for name, case in cases.items()], seeds)
+
+
+COMPARISONS: dict[str, Callable[[Settings, int], list[Record]]] = {
+    "attention": attention,
+    "normalizers": normalizers,
+    "scaling": scaling,
+    "floor": floor,
+    "search": lambda settings, seeds: search(settings.search, seeds),
+    "encoders": encoders,
+}
