@@ -111,6 +111,25 @@ class TokenGraph:
             self._pattern["transpose"] = graph_convert.transpose(self)
         return self._pattern["transpose"]
 
+    @property
+    def compact(self) -> tuple[Int[Tensor, "rows"], Int[Tensor, "edges"]]:
+        """`(rowptr, col)` as int32 where that holds them, computed once: sparse products take it as it is."""
+        if "compact" not in self._pattern:
+            self._pattern["compact"] = self._narrowed(self.rowptr), self._narrowed(self.col)
+        return self._pattern["compact"]
+
+    @property
+    def compact_transpose(self) -> tuple[Int[Tensor, "rows"], Int[Tensor, "edges"], Int[Tensor, "edges"]]:
+        """`transpose` with its first two parts as in `compact`, computed once."""
+        if "compact_transpose" not in self._pattern:
+            rowptr_t, row_t, perm = self.transpose
+            self._pattern["compact_transpose"] = self._narrowed(rowptr_t), self._narrowed(row_t), perm
+        return self._pattern["compact_transpose"]
+
+    def _narrowed(self, indices: Tensor) -> Tensor:
+        fits = max(self.num_edges, self.num_sources, self.num_targets) < 2**31
+        return indices.int() if fits else indices
+
     def with_weight(self, weight: Float[Tensor, "edges *heads"] | None) -> "TokenGraph":
         """The same edges with other weights; what was computed from the pattern is shared."""
         other = copy.copy(self)

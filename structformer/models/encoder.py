@@ -178,6 +178,7 @@ class SOESEncoder(nn.Module):
         *,
         edge_index: Int[Tensor, "2 edges"] | None = None,
         edge_attr: Float[Tensor, "edges features"] | None = None,
+        graph: TokenGraph | None = None,
         causal: bool = False,
     ) -> Encoded:
         """Return the final states and the graph of every step.
@@ -187,6 +188,8 @@ class SOESEncoder(nn.Module):
             ptr: Boundaries of the sets; None is one set.
             edge_index: The data's own edges, source → target.
             edge_attr: Their attributes, ``config.edge_features`` wide.
+            graph: Edges to attend along in every step, with nothing searched; their weights are learned. With it
+                the encoder can be compiled as a whole: ``torch.compile(encoder, fullgraph=True)``.
             causal: Let a token listen only to itself and to earlier tokens of its set.
 
         Raises:
@@ -201,6 +204,10 @@ class SOESEncoder(nn.Module):
             raise ValueError(
                 f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
             )
+        if graph is not None and edge_index is not None:
+            raise ValueError(
+                "graph and edge_index were both given; edges of a graph are marked in graph.given"
+            )
         if ptr is None:
             ptr = torch.tensor([0, len(h)], device=h.device)
         given, edges = None, None
@@ -209,14 +216,14 @@ class SOESEncoder(nn.Module):
             if edge_attr is not None:
                 edges = EdgeFeatures(edge_index, edge_attr, len(h))
         # Where every token may listen to all others of its set, the search has but one answer.
-        complete = config.learn and self._largest(ptr) - 1 <= config.neighbors
-        topology: TokenGraph | None = None
+        complete = graph is None and config.learn and self._largest(ptr) - 1 <= config.neighbors
+        topology, keep = graph, graph is not None or complete or not config.learn
         graphs: list[TokenGraph] = []
         for step in range(config.steps):
             block = self.blocks[0 if config.shared else step]
-            h, graph = block(h, ptr, given, topology, edges, causal)
-            topology = graph if complete or not config.learn else None
-            graphs.append(graph)
+            h, learned = block(h, ptr, given, topology, edges, causal)
+            topology = learned if keep else None
+            graphs.append(learned)
         return Encoded(self.norm(h), graphs)
 
     @staticmethod

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
-from structformer.ops import Normalizer, edge_dot, neighbors, normalize_rows
+from structformer.ops import Normalizer, edge_weights, neighbors
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ class SOES(nn.Module):
                 causal=causal,
                 given=given,
             )
-        scores = self.log_sharpness.exp() * edge_dot(u[:, None], w[:, None], graph).squeeze(-1)
-        if graph.given is not None:
-            scores = scores + self.given_bonus * graph.given.to(scores.dtype)
-        return graph.with_weight(normalize_rows(scores, graph.rowptr, self.config.normalizer))
+        bonus = None if graph.given is None else self.given_bonus * graph.given.to(u.dtype)
+        sharp = (self.log_sharpness.exp() * u)[:, None]
+        weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)
+        return graph.with_weight(weight.squeeze(1))
 
     def extra_repr(self) -> str:
         """Show the configuration where the module is printed."""

@@ -1,6 +1,6 @@
 """Kernels on the rows of a CSR graph: neighbour search, row normalisers, attention along edges."""
 
-from structformer.ops.attention import edge_dot, edge_sum, sparse_attention
+from structformer.ops.attention import edge_dot, edge_sum, edge_weights, sparse_attention
 from structformer.ops.backend import backend, force_backend
 from structformer.ops.entmax import (
     Normalizer,
@@ -19,6 +19,7 @@ __all__ = [
     "backend",
     "edge_dot",
     "edge_sum",
+    "edge_weights",
     "force_backend",
     "gather",
     "neighbor_recall",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal, overload
 
@@ -11,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
-from structformer.ops.entmax import Normalizer, normalize_rows
+from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
+from structformer.ops.operator import attention
 from structformer.ops.pattern import Pattern, choose_path, dot_kernel, sum_kernel
 
 
@@ -33,16 +35,10 @@ def edge_dot(
     Raises:
         ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
     """
-    _check("query", query, graph.num_targets)
-    _check("key", key, graph.num_sources)
-    if query.shape[1:] != key.shape[1:]:
-        raise ValueError(
-            "query and key must agree in heads and channels "
-            f"(got {list(query.shape[1:])} and {list(key.shape[1:])})"
-        )
-    dtype, query, key = _same_precision(query, key)
+    _check_pair(query, key, graph)
+    dtype, (query, key) = _same_precision(query, key)
     path = choose_path(path, query, key)
-    return _Dot.apply(query, key, Pattern.of(graph), path).t().to(dtype)
+    return _Dot.apply(_by_head(query), _by_head(key), Pattern.of(graph), path).t().to(dtype)
 
 
 def edge_sum(
@@ -67,9 +63,10 @@ def edge_sum(
         raise ValueError(
             f"weights must be [edges, heads], {[graph.num_edges, value.shape[1]]} (got {list(weights.shape)})"
         )
-    dtype, weights, value = _same_precision(weights, value)
+    dtype, (weights, value) = _same_precision(weights, value)
     path = choose_path(path, weights, value)
-    return _Sum.apply(weights.t(), value, Pattern.of(graph), path).to(dtype)
+    out = _Sum.apply(weights.t().contiguous(), _by_head(value), Pattern.of(graph), path)
+    return out.transpose(0, 1).to(dtype)
 
 
 @overload
@@ -151,16 +148,84 @@ def sparse_attention(
             f"bias must be [edges] or [edges, heads], {[graph.num_edges, query.shape[1]]} "
             f"(got {list(bias.shape)})"
         )
-    if scale is None:
-        scale = 1 / math.sqrt(query.shape[-1])
+    _check_pair(query, key, graph)
+    if value.shape[1] != query.shape[1]:
+        raise ValueError(f"value must have {query.shape[1]} heads, as query has (got {value.shape[1]})")
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if bias is not None and bias.ndim == 1:
+        bias = bias[:, None]
+    alpha = alpha_of(normalizer)
+    if isinstance(alpha, Tensor):
+        out, weights = _in_parts(query, key, value, graph, bias, alpha, scale, dropout, path)
+    else:
+        out, weights = _in_one(query, key, value, graph, bias, alpha, scale, dropout, path)
+    return (out, weights) if return_weights else out
+
+
+def edge_weights(
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    graph: TokenGraph,
+    bias: Tensor | None = None,
+    normalizer: Normalizer = "softmax",
+    scale: float | None = None,
+    path: str | None = None,
+) -> Float[Tensor, "edges heads"]:
+    """Return the weights of `sparse_attention` alone, with nothing summed; arguments as there."""
+    value = key[:, :, :0]
+    return sparse_attention(
+        query, key, value, graph, bias, normalizer, scale, return_weights=True, path=path
+    )[1]
+
+
+def _in_one(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None,
+    alpha: float,
+    scale: float,
+    dropout: float,
+    path: str | None,
+) -> tuple[Tensor, Tensor]:
+    """One operator does it all."""
+    tensors = [query, key, value] if bias is None else [query, key, value, bias]
+    dtype, tensors = _same_precision(*tensors)
+    path = choose_path(path, *tensors)
+    backward = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    query, key, value, *biases = (_by_head(x) if x.ndim == 3 else x.t().contiguous() for x in tensors)
+    kept = None
+    if dropout:
+        kept = torch.rand(query.shape[0], graph.num_edges, device=query.device) >= dropout
+    (rowptr, col), transpose = graph.compact, list(graph.compact_transpose) if backward else []
+    pattern = rowptr, col, transpose
+    given = biases[0] if biases else None
+    out, weights = attention(query, key, value, given, kept, *pattern, scale, alpha, dropout, path)
+    if kept is not None:
+        weights = weights * kept / (1 - dropout)
+    return out.transpose(0, 1).to(dtype), weights.t().to(dtype)
+
+
+def _in_parts(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None,
+    alpha: Tensor,
+    scale: float,
+    dropout: float,
+    path: str | None,
+) -> tuple[Tensor, Tensor]:
+    """Scores, weights and sums one after the other, for an α that is learned."""
     scores = edge_dot(query * scale, key, graph, path)
     if bias is not None:
-        scores = scores + (bias[:, None] if bias.ndim == 1 else bias)
-    weights = normalize_rows(scores, graph.rowptr, normalizer)
+        scores = scores + bias
+    weights = segment_entmax(scores, graph.rowptr, alpha)
     if dropout:
         weights = F.dropout(weights, dropout)
-    out = edge_sum(weights, value, graph, path)
-    return (out, weights) if return_weights else out
+    return edge_sum(weights, value, graph, path), weights
 
 
 def _check(name: str, x: Tensor, tokens: int) -> None:
@@ -170,14 +235,28 @@ def _check(name: str, x: Tensor, tokens: int) -> None:
         )
 
 
-def _same_precision(a: Tensor, b: Tensor) -> tuple[torch.dtype, Tensor, Tensor]:
-    """The type of the result, and both factors in the type to compute in: at least float32."""
-    dtype = torch.promote_types(a.dtype, b.dtype)
+def _check_pair(query: Tensor, key: Tensor, graph: TokenGraph) -> None:
+    _check("query", query, graph.num_targets)
+    _check("key", key, graph.num_sources)
+    if query.shape[1:] != key.shape[1:]:
+        raise ValueError(
+            "query and key must agree in heads and channels "
+            f"(got {list(query.shape[1:])} and {list(key.shape[1:])})"
+        )
+
+
+def _same_precision(*tensors: Tensor) -> tuple[torch.dtype, list[Tensor]]:
+    """The type of the result, and the tensors in the type to compute in: at least float32."""
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors))
     work = torch.promote_types(dtype, torch.float32)
-    return dtype, a.to(work), b.to(work)
+    return dtype, [x.to(work) for x in tensors]
 
 
-# Edge tensors are [heads, edges] inside. Each function is linear in both arguments, and the
+def _by_head(x: Tensor) -> Tensor:
+    return x.transpose(0, 1).contiguous()
+
+
+# Heads come first inside. Each function is linear in both arguments, and the
 # derivatives of each are the two functions again, on the pattern or its transpose.
 class _Dot(torch.autograd.Function):
     @staticmethod
@@ -189,7 +268,7 @@ class _Dot(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         query, key = ctx.saved_tensors
-        (grad,) = grads
+        grad = grads[0].contiguous()
         grad_query = grad_key = None
         if ctx.needs_input_grad[0]:
             grad_query = _Sum.apply(grad, key, ctx.pattern, ctx.path)
@@ -209,7 +288,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         weights, value = ctx.saved_tensors
-        (grad,) = grads
+        grad = grads[0].contiguous()
         grad_weights = grad_value = None
         if ctx.needs_input_grad[0]:
             grad_weights = _Dot.apply(grad, value, ctx.pattern, ctx.path)

@@ -31,12 +31,23 @@ def normalize_rows(
     Raises:
         ValueError: If the normaliser is unknown, or as in `segment_entmax`.
     """
+    return segment_entmax(scores, rowptr, alpha_of(normalizer))
+
+
+def alpha_of(normalizer: Normalizer) -> float | Tensor:
+    """Return the α of α-entmax that a normaliser is; 1 is softmax.
+
+    Raises:
+        ValueError: If the normaliser is unknown, or a number below 1 or not finite.
+    """
     if isinstance(normalizer, str):
         if normalizer not in _ALPHA:
             known = ", ".join(f'"{name}"' for name in _ALPHA)
             raise ValueError(f"normalizer must be {known}, or the alpha of entmax (got {normalizer!r})")
-        normalizer = _ALPHA[normalizer]
-    return segment_entmax(scores, rowptr, normalizer)
+        return _ALPHA[normalizer]
+    if not isinstance(normalizer, Tensor) and not 1 <= normalizer < float("inf"):
+        raise ValueError(f"alpha must be at least 1 and finite (got {normalizer})")
+    return normalizer if isinstance(normalizer, Tensor) else float(normalizer)
 
 
 def segment_softmax(
@@ -50,12 +61,7 @@ def segment_softmax(
         ValueError: If `scores` is not `[edges]` or `[edges, heads]` in floating point, or `rowptr`
             does not describe it.
     """
-    _check(scores, rowptr)
-    if scores.numel() == 0:
-        return scores.clone()
-    rows = Rows.of(rowptr, scores.shape[0])
-    weights = _Softmax.apply(rows.enter(_full(scores)), rows)
-    return rows.leave(weights, scores.ndim).to(scores.dtype)
+    return segment_entmax(scores, rowptr, 1.0)
 
 
 def segment_sparsemax(
@@ -96,15 +102,15 @@ def segment_entmax(
             raise ValueError(f"alpha must hold 1 value, or one a head, {heads} (got {alpha.numel()})")
         if not bool((alpha > 1).all()) or not bool(alpha.isfinite().all()):
             raise ValueError(f"a tensor alpha must be greater than 1 and finite (got {alpha.tolist()})")
-    elif alpha == 1:
-        return segment_softmax(scores, rowptr)
-    elif not 1 < alpha < float("inf"):
-        raise ValueError(f"alpha must be at least 1 and finite (got {alpha})")
+    else:
+        alpha = alpha_of(alpha)
     if scores.numel() == 0:
         return scores.clone()
     rows = Rows.of(rowptr, scores.shape[0])
     x = rows.enter(_full(scores))
-    weights = _Entmax.apply(x, torch.as_tensor(alpha, dtype=x.dtype, device=x.device), rows)
+    if isinstance(alpha, Tensor):
+        alpha = alpha.to(x)
+    weights = _Normalize.apply(x, alpha, rows)
     return rows.leave(weights, scores.ndim).to(scores.dtype)
 
 
@@ -125,41 +131,49 @@ def _full(scores: Tensor) -> Tensor:
 def _below_largest(x: Tensor, rows: Rows) -> Tensor:
     # A row of −inf alone has no largest score to subtract (−inf + inf is nan); 0 leaves it as it is.
     largest = rows.max(x)
-    return x - rows.spread(largest.masked_fill(largest == float("-inf"), 0.0))
+    return x.sub_(rows.spread(largest.masked_fill_(largest == float("-inf"), 0.0)))
 
 
-class _Softmax(torch.autograd.Function):
+def weights_of(x: Tensor, alpha: float | Tensor, rows: Rows) -> Tensor:
+    """Normalise scores in the layout of ``rows``, outside autograd; ``x`` is overwritten."""
+    z = _below_largest(x, rows)
+    if not isinstance(alpha, Tensor):
+        if alpha == 1:
+            p = z.exp_()
+            # A row with a finite score sums to at least exp(0), so 1 only stands in for the sum of nothing.
+            return p.div_(rows.spread(rows.sum(p).clamp_(min=1)))
+        alpha = torch.tensor(alpha, dtype=x.dtype, device=x.device)
+    exponent = alpha - 1
+    z = z.mul_(rows.per_head(exponent))
+    solve = _tau_newton if bool((alpha <= 2).all()) else _tau_bisection
+    tau = solve(z, exponent.reciprocal(), rows)
+    p = _power(z.sub_(rows.spread(tau)).clamp_(min=0), exponent.reciprocal(), rows)
+    total = rows.sum(p)
+    return p.div_(rows.spread(total.masked_fill_(total == 0, 1.0)))
+
+
+def scores_gradient(p: Tensor, grad: Tensor, alpha: float | Tensor, rows: Rows) -> Tensor:
+    """Return the gradient of the scores, given that of the weights p, both in the layout of ``rows``.
+
+    ∂p/∂s = diag(r) − r rᵀ / Σr with r = p^{2 − α} on the support and 0 beside it; softmax has r = p.
+    ``grad`` is overwritten.
+    """
+    if not isinstance(alpha, Tensor) and alpha == 1:
+        weighted = grad.mul_(p)
+        return weighted.addcmul_(p, rows.spread(rows.sum(weighted)), value=-1)
+    alpha = torch.as_tensor(alpha, dtype=p.dtype, device=p.device)
+    r = _power(p, 2 - alpha, rows).masked_fill_(p == 0, 0.0)
+    total = rows.sum(r)
+    mean = rows.sum(r * grad).div_(total.masked_fill_(total == 0, 1.0))
+    return grad.sub_(rows.spread(mean)).mul_(r)
+
+
+class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Rows) -> Tensor:
-        p = _below_largest(x, rows).exp_()
-        # A row with a finite score sums to at least exp(0), so 1 only stands in for the sum of nothing.
-        p = p.div_(rows.spread(rows.sum(p).clamp_(min=1)))
-        ctx.rows = rows
-        ctx.save_for_backward(p)
-        return p
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor, None]:
-        (p,) = ctx.saved_tensors
-        weighted = p * grads[0]
-        return weighted.addcmul_(p, ctx.rows.spread(ctx.rows.sum(weighted)), value=-1), None
-
-
-class _Entmax(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, alpha: Tensor, rows: Rows) -> Tensor:
-        exponent = alpha - 1
-        z = _below_largest(x * rows.per_head(exponent), rows)
-        solve = _tau_newton if bool((alpha <= 2).all()) else _tau_bisection
-        tau = solve(z, exponent.reciprocal(), rows)
-        p = _power(z.sub_(rows.spread(tau)).clamp_(min=0), exponent.reciprocal(), rows)
-        total = rows.sum(p)
-        p = p.div_(rows.spread(total.masked_fill_(total == 0, 1.0)))
-        ctx.rows = rows
-        ctx.save_for_backward(p, alpha)
+    def forward(ctx: Any, x: Tensor, alpha: float | Tensor, rows: Rows) -> Tensor:
+        p = weights_of(x.clone(), alpha, rows)
+        ctx.rows, ctx.alpha = rows, None if isinstance(alpha, Tensor) else alpha
+        ctx.save_for_backward(p, *([alpha] if isinstance(alpha, Tensor) else []))
         return p
 
     @staticmethod
@@ -167,23 +181,22 @@ class _Entmax(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor, Tensor | None, None]:
-        p, alpha = ctx.saved_tensors
-        rows: Rows = ctx.rows
-        grad = grads[0]
-        # ∂p/∂s = diag(r) − r rᵀ / Σr with r = p^{2 − α} on the support and 0 beside it.
-        r = _power(p, 2 - alpha, rows).masked_fill_(p == 0, 0.0)
-        total = rows.sum(r)
-        q = r / rows.spread(total.masked_fill_(total == 0, 1.0))
-        grad_x = r * (grad - rows.spread(rows.sum(q * grad)))
-        grad_alpha = None
-        if ctx.needs_input_grad[1]:
-            # ∂p/∂α = (p − q)/(α − 1)² − (h − q Σh)/(α − 1) with h = p log p.
-            h = torch.xlogy(p, p)
-            exponent = rows.per_head(alpha - 1)
-            by_alpha = (p - q) / exponent**2 - (h - q * rows.spread(rows.sum(h))) / exponent
-            by_head = (grad * by_alpha).flatten(1).sum(1)
-            grad_alpha = (by_head if alpha.numel() == by_head.numel() else by_head.sum()).reshape(alpha.shape)
-        return grad_x, grad_alpha, None
+        p, *learned = ctx.saved_tensors
+        (alpha,) = learned or [ctx.alpha]
+        grad_alpha = _alpha_gradient(p, grads[0], alpha, ctx.rows) if ctx.needs_input_grad[1] else None
+        return scores_gradient(p, grads[0].clone(), alpha, ctx.rows), grad_alpha, None
+
+
+def _alpha_gradient(p: Tensor, grad: Tensor, alpha: Tensor, rows: Rows) -> Tensor:
+    """∂p/∂α = (p − q)/(α − 1)² − (h − q Σh)/(α − 1) with h = p log p and q = r/Σr."""
+    r = _power(p, 2 - alpha, rows).masked_fill_(p == 0, 0.0)
+    total = rows.sum(r)
+    q = r / rows.spread(total.masked_fill_(total == 0, 1.0))
+    h = torch.xlogy(p, p)
+    exponent = rows.per_head(alpha - 1)
+    by_alpha = (p - q) / exponent**2 - (h - q * rows.spread(rows.sum(h))) / exponent
+    by_head = (grad * by_alpha).flatten(1).sum(1)
+    return (by_head if alpha.numel() == by_head.numel() else by_head.sum()).reshape(alpha.shape)
 
 
 def _power(x: Tensor, exponent: Tensor, rows: Rows) -> Tensor:
@@ -205,8 +218,9 @@ def _tau_newton(z: Tensor, exponent: Tensor, rows: Rows) -> Tensor:
     m = rows.per_head(exponent)
     tau = rows.filled(z, -1.0)
     resolution = 4 * torch.finfo(z.dtype).eps
+    x = torch.empty_like(z)
     for _ in range(64):
-        x = (z - rows.spread(tau)).clamp_(min=0)
+        torch.sub(z, rows.spread(tau), out=x).clamp_(min=0)
         lower = _power(x, exponent - 1, rows).masked_fill_(x == 0, 0.0)
         power_sum, slope = rows.sum(lower * x), rows.sum(lower)
         # f = Σ xᵐ, ‖x‖ = f^{1/m}, −d‖x‖/dτ = f^{1/m − 1} Σ x^{m − 1}

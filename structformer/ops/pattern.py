@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
+from structformer.ops.segment import row_index
 
 # Numbers of one gathered block, so that "gather" too holds O(1) of the edges' vectors at once.
 BLOCK = 1 << 24
@@ -28,14 +29,14 @@ class Pattern:
         rowptr: `[targets + 1]` where each row begins.
         col: `[edges]` source of each edge.
         num_cols: Number of sources.
-        graph: The graph that knows both views.
+        graph: The graph that knows both views; None where one view is enough.
         flipped: Whether this is the view from the sources.
     """
 
     rowptr: Int[Tensor, "pointers"]
     col: Int[Tensor, "edges"]
     num_cols: int
-    graph: TokenGraph
+    graph: TokenGraph | None = None
     flipped: bool = False
 
     @classmethod
@@ -48,31 +49,40 @@ class Pattern:
         """Number of targets."""
         return self.rowptr.numel() - 1
 
-    @property
+    @cached_property
     def row(self) -> Int[Tensor, "edges"]:
         """`[edges]` target of each edge."""
-        if not self.flipped:
+        if self.graph is not None and not self.flipped:
             return self.graph.row
-        return self.graph.col.index_select(0, self.graph.transpose[2])
+        return row_index(self.rowptr, self.col.numel())
+
+    def csr(self, values: Float[Tensor, "edges"]) -> Tensor:
+        """A matrix [targets, sources] with these values, nothing copied."""
+        size = self.num_rows, self.num_cols
+        return torch.sparse_csr_tensor(self.rowptr, self.col, values, size=size, check_invariants=False)
 
     @cached_property
     def transposed(self) -> tuple[Pattern, Int[Tensor, "edges"]]:
         """The other view, and for each of its positions the position of the same edge in this one."""
+        assert self.graph is not None
         rowptr_t, row_t, perm = self.graph.transpose
         if not self.flipped:
             return Pattern(rowptr_t, row_t, self.num_rows, self.graph, flipped=True), perm
         return Pattern.of(self.graph), torch.argsort(perm)
 
 
-@cache
+@torch.compiler.assume_constant_result
 def csr_available() -> bool:
-    """Return whether this build of torch multiplies CSR matrices on the CPU (it needs MKL).
+    """Return whether this build of torch multiplies CSR matrices on the CPU (it needs MKL)."""
+    return _csr_works()
 
-    torch says once a process that CSR tensors are in beta. What is used here is checked by our own
-    tests, and a user who never asked for a CSR tensor cannot act on it: it is said here, unheard.
-    """
+
+@cache
+def _csr_works() -> bool:
     if not torch.backends.mkl.is_available():
         return False
+    # torch says once a process that CSR tensors are in beta. What is used here is checked by our own tests,
+    # and a user who never asked for a CSR tensor cannot act on it: it is said here, unheard.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.eye(1).to_sparse_csr()
@@ -103,66 +113,52 @@ def choose_path(path: str | None, *tensors: Tensor) -> str:
 
 
 def dot_kernel(
-    query: Float[Tensor, "targets heads channels"],
-    key: Float[Tensor, "sources heads channels"],
+    query: Float[Tensor, "heads targets channels"],
+    key: Float[Tensor, "heads sources channels"],
     pattern: Pattern,
     path: str,
+    scale: float = 1.0,
 ) -> Float[Tensor, "heads edges"]:
-    """Return ⟨query_i, key_j⟩ of every edge, outside autograd."""
-    heads, edges = query.shape[1], pattern.col.numel()
-    out = query.new_empty(heads, edges)
+    """Return scale · ⟨query_i, key_j⟩ of every edge, outside autograd."""
+    heads, edges = query.shape[0], pattern.col.numel()
+    out = query.new_zeros(heads, edges)
     if out.numel() == 0 or query.shape[2] == 0:
-        return out.zero_()
-    if path == "csr":
-        query, key = _by_head(query), _by_head(key)
-        zeros = _csr(pattern, query.new_zeros(edges))
-        for head in range(heads):
-            into = _csr(pattern, out[head])
-            torch.sparse.sampled_addmm(zeros, query[head], key[head].t(), beta=0.0, out=into)
         return out
-    row = pattern.row
-    for part in _blocks(edges, query[0].numel()):
-        a, b = query.index_select(0, row[part]), key.index_select(0, pattern.col[part])
-        out[:, part] = (a * b).sum(-1).t()
-    return out
+    if path == "csr":
+        for head in range(heads):
+            # Added to itself, which is zero, the pattern is copied nowhere.
+            into = pattern.csr(out[head])
+            torch.sparse.sampled_addmm(into, query[head], key[head].t(), alpha=scale, out=into)
+        return out
+    for part in _blocks(edges, query[:, 0].numel()):
+        a, b = query.index_select(1, pattern.row[part]), key.index_select(1, pattern.col[part])
+        out[:, part] = (a * b).sum(-1)
+    return out if scale == 1 else out.mul_(scale)
 
 
 def sum_kernel(
     weights: Float[Tensor, "heads edges"],
-    value: Float[Tensor, "sources heads channels"],
+    value: Float[Tensor, "heads sources channels"],
     pattern: Pattern,
     path: str,
-) -> Float[Tensor, "targets heads channels"]:
-    """Return Σ_j weights_ij · value_j of every target, outside autograd."""
-    heads, channels = value.shape[1:]
+    scale: float = 1.0,
+) -> Float[Tensor, "heads targets channels"]:
+    """Return scale · Σ_j weights_ij · value_j of every target, outside autograd."""
+    heads, _, channels = value.shape
+    shape = heads, pattern.num_rows, channels
     if weights.numel() == 0 or channels == 0:
-        return value.new_zeros(pattern.num_rows, heads, channels)
+        return value.new_zeros(shape)
     if path == "csr":
-        weights, value = weights.contiguous(), _by_head(value)
-        out = value.new_empty(heads, pattern.num_rows, channels)
+        out = value.new_empty(shape)
         for head in range(heads):
-            torch.mm(_csr(pattern, weights[head]), value[head], out=out[head])
-        return out.transpose(0, 1)
-    out = value.new_zeros(pattern.num_rows, heads, channels)
-    row = pattern.row
-    for part in _blocks(weights.shape[1], value[0].numel()):
-        messages = value.index_select(0, pattern.col[part]) * weights[:, part].t()[..., None]
-        out.index_add_(0, row[part], messages)
-    return out
-
-
-def _by_head(x: Tensor) -> Tensor:
-    return x.transpose(0, 1).contiguous()
-
-
-def _csr(pattern: Pattern, values: Tensor) -> Tensor:
-    return torch.sparse_csr_tensor(
-        pattern.rowptr,
-        pattern.col,
-        values,
-        size=(pattern.num_rows, pattern.num_cols),
-        check_invariants=False,
-    )
+            matrix = pattern.csr(weights[head])
+            torch.addmm(out[head], matrix, value[head], beta=0.0, alpha=scale, out=out[head])
+        return out
+    out = value.new_zeros(shape)
+    for part in _blocks(weights.shape[1], value[:, 0].numel()):
+        messages = value.index_select(1, pattern.col[part]) * weights[:, part, None]
+        out.index_add_(1, pattern.row[part], messages)
+    return out if scale == 1 else out.mul_(scale)
 
 
 def _blocks(edges: int, numbers_each: int) -> list[slice]:

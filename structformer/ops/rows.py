@@ -41,13 +41,20 @@ class Rows:
 
     def enter(self, scores: Tensor) -> Tensor:
         """Bring scores into the working layout."""
-        x = scores[None] if scores.ndim == 1 else scores.t()
+        return self.enter_heads(scores[None] if scores.ndim == 1 else scores.t())
+
+    def enter_heads(self, x: Tensor) -> Tensor:
+        """The same for scores [heads, edges]."""
         return x if self.degree is None else x.unflatten(1, (-1, self.degree))
 
     def leave(self, x: Tensor, ndim: int) -> Tensor:
         """Undo `enter`; each head's entries stay side by side in memory, as the products want them."""
-        x = x if self.degree is None else x.flatten(1)
+        x = self.leave_heads(x)
         return x[0] if ndim == 1 else x.t()
+
+    def leave_heads(self, x: Tensor) -> Tensor:
+        """Undo `enter_heads`."""
+        return x if self.degree is None else x.flatten(1)
 
     def filled(self, x: Tensor, value: float) -> Tensor:
         """One value for every row, in the shape of `sum` and `max`."""

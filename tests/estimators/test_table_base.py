@@ -202,14 +202,6 @@ def test_sources_carry_the_labels_of_their_rows(models, train, new):
     assert models["encoder"].learned_graph(new).source_labels is None
 
 
-def test_the_nearest_of_a_training_row_is_itself(models, train):
-    # As with k nearest neighbours, a training row that is given again finds itself.
-    frame, _ = train
-    graph = models["encoder"].learned_graph(frame.iloc[40:60])
-    strongest = graph.to_scipy().toarray().argmax(1)
-    assert [graph.source_names[i] for i in strongest] == list(frame.index[40:60])
-
-
 @KINDS
 def test_columns_listen_to_columns(models, new, kind):
     table = models[kind].column_graph(new)

@@ -1,8 +1,13 @@
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from structformer.graph import TokenGraph
 from structformer.models.encoder import EdgeFeatures, Encoded, SOESEncoder, SOESEncoderConfig
 
 WIDTH, HEADS, FEATURES = 10, 2, 3
@@ -232,3 +237,44 @@ def test_bad_input_is_named(rng):
 def test_a_bad_configuration_names_the_field(field, value):
     with pytest.raises(ValueError, match=rf"{field} .*got (heads=)?{value}"):
         encoder(**{field: value})
+
+
+def fixed(tokens=53, edges=211):
+    return TokenGraph.from_edge_index(torch.randint(tokens, (2, edges)), tokens)
+
+
+def test_a_graph_given_as_it_is_is_only_weighed():
+    encoder = SOESEncoder(SOESEncoderConfig(width=16, heads=2, steps=3)).eval()
+    graph = fixed()
+    encoded = encoder(torch.randn(53, 16), graph=graph)
+    assert all(step.col is graph.col for step in encoded.graphs)
+    assert not torch.equal(encoded.graphs[0].weight, encoded.graphs[2].weight)
+    with pytest.raises(ValueError, match="graph and edge_index were both given"):
+        encoder(torch.randn(53, 16), graph=graph, edge_index=torch.zeros(2, 0, dtype=torch.long))
+
+
+COMPILED = """
+import sys, torch, structformer as sf
+encoder = sf.models.SOESEncoder(sf.models.SOESEncoderConfig(width=16, heads=2, steps=2, dropout=0.0))
+graph = sf.TokenGraph.from_edge_index(torch.randint(53, (2, 211)), 53)
+h = torch.randn(53, 16, requires_grad=True)
+compiled = torch.compile(encoder, fullgraph=True, backend=sys.argv[1])
+
+def outcome(model):
+    out = model(h, graph=graph).tokens
+    return out, *torch.autograd.grad(out.square().sum(), [h, *encoder.parameters()], allow_unused=True)
+
+for found, expected in zip(outcome(compiled), outcome(encoder), strict=True):
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+"""
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_with_a_graph_it_compiles_as_a_whole(backend):
+    if backend == "inductor" and shutil.which("c++") is None:
+        pytest.skip("inductor needs a C++ compiler")
+    # In a process of its own: the shape checks of the tests cannot be traced.
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED, backend], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -209,7 +209,7 @@ def test_what_is_no_neighbour_cannot_be_heard(path):
         ({"key": torch.ones(11, 15)}, r"key must be .* with 11 tokens \(got \[11, 15\]\)"),
         ({"key": torch.ones(11, 3, 4)}, r"agree in heads and channels \(got \[3, 5\] and \[3, 4\]\)"),
         ({"value": torch.ones(13, 3, 5)}, r"value must be .* with 11 tokens"),
-        ({"value": torch.ones(11, 2, 5)}, r"weights must be \[edges, heads\]"),
+        ({"value": torch.ones(11, 2, 5)}, r"value must have 3 heads, as query has \(got 2\)"),
         ({"bias": torch.ones(3)}, r"bias must be \[edges\] or \[edges, heads\]"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\) \(got 1.0\)"),
         ({"path": "cuda"}, r"path must be \"csr\", \"gather\" or None \(got 'cuda'\)"),
