@@ -162,4 +162,5 @@ def _used(
 
 
 def _permuted(x: Float[Tensor, "heads edges"], perm: Int[Tensor, "edges"]) -> Float[Tensor, "heads edges"]:
-    return x.index_select(1, perm)
+    # index_select would do this along the second dimension in one thread.
+    return x.gather(1, perm.expand(len(x), -1))
