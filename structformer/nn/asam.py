@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -94,20 +95,21 @@ class ASAM(nn.Module):
         if edge_features is not None:
             edge_bias = self.edge_score(edge_features)
             bias = edge_bias if bias is None else bias + edge_bias
-        out, weights = sparse_attention(
-            self._heads(self.query(h)),
-            self._heads(self.key(source)),
-            self._heads(self.value(message)),
+        query, key, value = self.query(h), self.key(source), self.value(message)
+        listen = partial(
+            sparse_attention,
+            self._heads(query),
+            self._heads(key),
+            self._heads(value),
             graph,
             bias=bias,
             normalizer=self.config.normalizer,
             dropout=self.config.dropout if self.training else 0.0,
-            return_weights=True,
         )
-        out = self.output(out.flatten(1))
-        if edge_features is not None:
-            out = out + self.edge_value(self._carried(weights, edge_features, graph))
-        return out
+        if edge_features is None:
+            return self.output(listen().flatten(1))
+        out, weights = listen(return_weights=True)
+        return self.output(out.flatten(1)) + self.edge_value(self._carried(weights, edge_features, graph))
 
     def _heads(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "n heads channels"]:
         return x.unflatten(-1, (self.config.heads, -1))

@@ -10,12 +10,14 @@ from structformer.ops.entmax import (
     segment_sparsemax,
 )
 from structformer.ops.neighbors import neighbors
+from structformer.ops.paths import attention_path
 from structformer.ops.recall import neighbor_recall
 from structformer.ops.search.choose import search_method
 from structformer.ops.segment import gather, segment_max, segment_sum
 
 __all__ = [
     "Normalizer",
+    "attention_path",
     "backend",
     "edge_dot",
     "edge_sum",

@@ -14,7 +14,9 @@ from torch.nn import functional as F
 from structformer.graph import TokenGraph
 from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
 from structformer.ops.operator import attention
-from structformer.ops.pattern import Pattern, choose_path, dot_kernel, sum_kernel
+from structformer.ops.paths import attention_path, product_path
+from structformer.ops.pattern import Pattern, dot_kernel, sum_kernel
+from structformer.ops.triton_operator import fused_attention
 
 
 def edge_dot(
@@ -29,15 +31,15 @@ def edge_dot(
         query: One vector a target and head.
         key: One vector a source and head.
         graph: The edges; their weights play no part.
-        path: "csr" (sparse matrix products; CPU with MKL, float32 and float64) or "gather" (any device
-            and type); None takes the faster one that is possible.
+        path: "csr" (sparse matrix products; CPU with MKL) or "gather" (any device and type); None takes
+            the faster one that is possible.
 
     Raises:
         ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
     """
     _check_pair(query, key, graph)
     dtype, (query, key) = _same_precision(query, key)
-    path = choose_path(path, query, key)
+    path = product_path(path, query, key)
     return _Dot.apply(_by_head(query), _by_head(key), Pattern.of(graph), path).t().to(dtype)
 
 
@@ -64,7 +66,7 @@ def edge_sum(
             f"weights must be [edges, heads], {[graph.num_edges, value.shape[1]]} (got {list(weights.shape)})"
         )
     dtype, (weights, value) = _same_precision(weights, value)
-    path = choose_path(path, weights, value)
+    path = product_path(path, weights, value)
     out = _Sum.apply(weights.t().contiguous(), _by_head(value), Pattern.of(graph), path)
     return out.transpose(0, 1).to(dtype)
 
@@ -127,7 +129,7 @@ def sparse_attention(
         scale: Factor on the products; None is 1/√channels.
         dropout: Probability with which a weight is set to zero, the others being scaled up.
         return_weights: Return `(out, weights)`, the weights `[edges, heads]` as used, after dropout.
-        path: As in `edge_dot`.
+        path: "triton", "csr" or "gather"; None takes what `structformer.ops.attention_path` says.
 
     Returns:
         `[targets, heads, values]`, or a pair with the weights.
@@ -154,7 +156,11 @@ def sparse_attention(
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     if bias is not None and bias.ndim == 1:
         bias = bias[:, None]
+    tensors = (query, key, value) if bias is None else (query, key, value, bias)
+    path = attention_path(path, *tensors, normalizer=normalizer, return_weights=return_weights)
     alpha = alpha_of(normalizer)
+    if path == "triton":
+        return _on_gpu(query, key, value, graph, bias, scale, dropout)
     if isinstance(alpha, Tensor):
         out, weights = _in_parts(query, key, value, graph, bias, alpha, scale, dropout, path)
     else:
@@ -187,24 +193,43 @@ def _in_one(
     alpha: float,
     scale: float,
     dropout: float,
-    path: str | None,
+    path: str,
 ) -> tuple[Tensor, Tensor]:
     """One operator does it all."""
     tensors = [query, key, value] if bias is None else [query, key, value, bias]
     dtype, tensors = _same_precision(*tensors)
-    path = choose_path(path, *tensors)
-    backward = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     query, key, value, *biases = (_by_head(x) if x.ndim == 3 else x.t().contiguous() for x in tensors)
     kept = None
     if dropout:
         kept = torch.rand(query.shape[0], graph.num_edges, device=query.device) >= dropout
-    (rowptr, col), transpose = graph.compact, list(graph.compact_transpose) if backward else []
-    pattern = rowptr, col, transpose
+    pattern = _pattern(graph, *tensors)
     given = biases[0] if biases else None
     out, weights = attention(query, key, value, given, kept, *pattern, scale, alpha, dropout, path)
     if kept is not None:
         weights = weights * kept / (1 - dropout)
     return out.transpose(0, 1).to(dtype), weights.t().to(dtype)
+
+
+def _on_gpu(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    """One kernel a pass; the sums inside are float32 or better whatever the type of the tensors."""
+    pattern = _pattern(graph, query, key, value, *([] if bias is None else [bias]))
+    # Drawn where the program runs: a number on the GPU would have to be waited for.
+    seed = torch.randint(2**31 - 1, (1,)) if dropout else None
+    return fused_attention(query, key, value, bias, seed, *pattern, scale, dropout)[0]
+
+
+def _pattern(graph: TokenGraph, *tensors: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Rows, sources and, where a gradient will be wanted, the transpose."""
+    backward = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    return *graph.compact, list(graph.compact_transpose) if backward else []
 
 
 def _in_parts(
@@ -216,7 +241,7 @@ def _in_parts(
     alpha: Tensor,
     scale: float,
     dropout: float,
-    path: str | None,
+    path: str,
 ) -> tuple[Tensor, Tensor]:
     """Scores, weights and sums one after the other, for an α that is learned."""
     scores = edge_dot(query * scale, key, graph, path)

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -69,47 +68,6 @@ class Pattern:
         if not self.flipped:
             return Pattern(rowptr_t, row_t, self.num_rows, self.graph, flipped=True), perm
         return Pattern.of(self.graph), torch.argsort(perm)
-
-
-@torch.compiler.assume_constant_result
-def csr_available() -> bool:
-    """Return whether this build of torch multiplies CSR matrices on the CPU (it needs MKL)."""
-    return _csr_works()
-
-
-@cache
-def _csr_works() -> bool:
-    if not torch.backends.mkl.is_available():
-        return False
-    # torch says once a process that CSR tensors are in beta. What is used here is checked by our own tests,
-    # and a user who never asked for a CSR tensor cannot act on it: it is said here, unheard.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.eye(1).to_sparse_csr()
-    return True
-
-
-def choose_path(path: str | None, *tensors: Tensor) -> str:
-    """Return the path to take, checking a path that is asked for.
-
-    Raises:
-        ValueError: If the path is unknown, or "csr" is asked for where it cannot serve.
-    """
-    if path == "gather":
-        return path
-    if path not in (None, "csr"):
-        raise ValueError(f'path must be "csr", "gather" or None (got {path!r})')
-    possible = csr_available() and all(
-        x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) for x in tensors
-    )
-    if possible:
-        return "csr"
-    if path == "csr":
-        got = ", ".join(f"{x.dtype} on {x.device}" for x in tensors)
-        raise ValueError(
-            f'path "csr" needs floats on the CPU and a build of torch with MKL (got {got}); take "gather"'
-        )
-    return "gather"
 
 
 def dot_kernel(

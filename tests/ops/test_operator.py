@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from structformer.graph import TokenGraph
 from structformer.ops import edge_sum, edge_weights, naive, normalize_rows, sparse_attention
 from structformer.ops.operator import attention
-from structformer.ops.pattern import csr_available
+from structformer.ops.paths import csr_available
 
 PATHS = pytest.mark.parametrize("path", ["csr", "gather"] if csr_available() else ["gather"])
 TARGETS, SOURCES, HEADS, CHANNELS, VALUES = 13, 11, 3, 5, 7

@@ -5,7 +5,8 @@ from torch.utils._pytree import tree_leaves
 
 from structformer.graph import TokenGraph
 from structformer.ops import edge_dot, edge_sum, pattern
-from structformer.ops.pattern import Pattern, _csr_works, choose_path, csr_available
+from structformer.ops.paths import csr_available
+from structformer.ops.pattern import Pattern
 
 PATHS = ["gather", "csr"] if csr_available() else ["gather"]
 
@@ -79,33 +80,3 @@ def test_no_vector_an_edge_is_held(path, monkeypatch):
         edge_sum(edge_dot(x, x, g, path=path), x, g, path=path).sum().backward()
     assert sizes.largest >= g.num_edges * heads
     assert sizes.largest < g.num_edges * channels
-
-
-def test_the_path_follows_the_tensors():
-    x = torch.randn(3)
-    assert choose_path(None, x, x) == ("csr" if csr_available() else "gather")
-    assert choose_path(None, x, x.to("meta")) == "gather"
-    assert choose_path("gather", x) == "gather"
-
-
-def test_another_build_of_torch_takes_the_other_path(monkeypatch):
-    monkeypatch.setattr(pattern, "csr_available", lambda: False)
-    assert choose_path(None, torch.randn(3)) == "gather"
-    with pytest.raises(ValueError, match=r'path "csr" needs .* take "gather"'):
-        choose_path("csr", torch.randn(3))
-
-
-def test_paths_that_cannot_be_taken():
-    with pytest.raises(ValueError, match=r"None \(got 'triton'\)"):
-        choose_path("triton", torch.randn(3))
-    with pytest.raises(ValueError, match=r"float32 on meta"):
-        choose_path("csr", torch.randn(3, device="meta"))
-
-
-@pytest.mark.skipif(not csr_available(), reason="this build of torch has no MKL")
-def test_nobody_hears_of_beta_states():
-    torch.set_warn_always(True)
-    try:
-        assert _csr_works.__wrapped__()  # warnings are errors here
-    finally:
-        torch.set_warn_always(False)
