@@ -195,9 +195,7 @@ def bench(
     records = importlib.import_module(f"structformer.tasks.{task}").run(quick=quick, seeds=seeds)
     listing = Listing(*(records[0] if records else ()), title=task)
     for record in records:
-        listing.add_row(
-            *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in record.values())
-        )
+        listing.add_row(*map(_shown, record.values()))
     Console().print(listing)
     if results is not None:
         with replacing(results) as temporary:
@@ -227,6 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if complaint is None:
             raise
         _fail(complaint())
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _fail(message: str) -> None:
