@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 demo: setup
 	$(BIN)/structformer demo --out out/demo
 
-test: setup lint types imports tests
+test: setup lint tests types imports
 
 setup: $(VENV)/.ready
 
