@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _shown(value: Any) -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
