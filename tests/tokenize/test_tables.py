@@ -1,8 +1,6 @@
 import json
-import os
 import pickle
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -302,7 +300,6 @@ def test_a_large_table_is_quick():
     assert time.perf_counter() - start < 1.5
 
 
-DATA = os.environ.get("STRUCTFORMER_DATA")
 KNOWN = {
     "adult": {"categorical": 9, "numeric": 6},
     "ames": {"categorical": 40, "numeric": 34},
@@ -318,10 +315,8 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_real_tables(name):
-    if not DATA:
-        pytest.skip("STRUCTFORMER_DATA is not set: no folder with real tables")
-    path = Path(DATA) / "tables" / f"{name}.parquet"
+def test_real_tables(name, data_folder):
+    path = data_folder / "tables" / f"{name}.parquet"
     if not path.exists():
         pytest.skip(f"no {path}")
     frame = pd.read_parquet(path)
