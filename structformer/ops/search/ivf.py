@@ -1,7 +1,7 @@
 """Approximate search by FAISS: an inverted file over k-means cells of the sources.
 
 Johnson, Douze & Jégou 2017 (arXiv 1702.08734). How many cells a target looks into is measured, not guessed: it
-is doubled until a sample of targets finds the wanted share of its exact neighbours.
+grows until a sample of targets finds the wanted share of its exact neighbours.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from structformer.ops.search.exact import Search
 from structformer.ops.search.hits import share_found
 from structformer.ops.search.parts import Parts
 
-# Targets on which the recall is measured; cells looked into at first.
-_SAMPLE, _FIRST_PROBES = 512, 4
+# Targets on which the recall is measured; cells looked into at first, and by what they grow.
+_SAMPLE, _FIRST_PROBES, _GROWTH = 512, 4, 1.25
 # Sources given to k-means a cell, and its rounds: more do not find more.
 _TRAINING, _KMEANS_ROUNDS = 64, 10
 # Where only earlier sources count, so many times k are fetched, then so many times as many for the rest.
@@ -80,7 +80,7 @@ def _build(faiss: Any, key: Tensor, generator: torch.Generator) -> Any:
 def _calibrate(
     index: Any, parts: Parts, target: Tensor, col: list[int], recall: float, generator: torch.Generator
 ) -> None:
-    """Set how many cells are looked into: doubled until the recall exceeds the wanted by twice its error."""
+    """Set how many cells are looked into: more until the recall exceeds the wanted by twice its error."""
     some = torch.randperm(len(target), generator=generator, device=generator.device)[:_SAMPLE].cpu()
     sample = target[some.sort().values]
     exact = exact_sources(parts, sample, col)
@@ -90,7 +90,7 @@ def _calibrate(
         share = share_found(parts.query[sample], parts.key, found, exact)
         if share.mean() - 2 * share.std() / len(sample) ** 0.5 >= recall:
             return
-        index.nprobe = min(2 * index.nprobe, index.nlist)
+        index.nprobe = min(math.ceil(_GROWTH * index.nprobe), index.nlist)
 
 
 def exact_sources(parts: Parts, target: Tensor, col: list[int]) -> Tensor:
