@@ -5,9 +5,9 @@ matrix whose rows are targets: the message from j to i belongs to row i.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -23,6 +23,7 @@ from structformer import graph_convert, graph_stats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+T = TypeVar("T")
 Labels = Tensor | np.ndarray | pd.Series | Sequence[Any]
 
 
@@ -129,6 +130,12 @@ class TokenGraph:
     def _narrowed(self, indices: Tensor) -> Tensor:
         fits = max(self.num_edges, self.num_sources, self.num_targets) < 2**31
         return indices.int() if fits else indices
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """Return what depends on the pattern alone, computed at the first call; copies by `with_weight` share it."""
+        if name not in self._pattern:
+            self._pattern[name] = compute()
+        return self._pattern[name]
 
     def with_weight(self, weight: Float[Tensor, "edges *heads"] | None) -> "TokenGraph":
         """The same edges with other weights; what was computed from the pattern is shared."""

@@ -9,7 +9,7 @@ the same path under its own name show how far two readings of one thing lie apar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from .efficiency_plot import draw
 from .efficiency_records import Record, record
 from .efficiency_search import SearchSettings, search
 from .efficiency_trials import Trial, measured, median_times
-from .measure import exponent, streaming_bandwidth
+from .measure import Step, exponent, streaming_bandwidth
 from .runs import Run
 
 RESULTS = Path(__file__).parent / "results"
@@ -123,12 +123,23 @@ def run(quick: bool, seeds: int, settings: Settings | None = None, folder: Path 
 
 def attention(settings: Settings, seeds: int) -> list[Record]:
     """Compare attention layers, projections included, on graphs of several sizes."""
+    return _attention(settings, seeds, "attention layer", arms.attention, arms.attention_arms())
+
+
+def bare_attention(settings: Settings, seeds: int) -> list[Record]:
+    """Compare attention alone, queries, keys and values being given, on graphs of several sizes."""
+    return _attention(settings, seeds, "attention alone", arms.bare_attention, arms.bare_attention_arms())
+
+
+def _attention(
+    settings: Settings, seeds: int, name: str, build: Callable[[str, Case], Step], names: Sequence[str]
+) -> list[Record]:
     trials: list[Trial] = []
     for tokens in settings.attention_tokens:
-        names = [arm for arm in arms.attention_arms() if arm not in DENSE or tokens <= settings.dense_most]
+        there = tuple(arm for arm in names if arm not in DENSE or tokens <= settings.dense_most)
         for graph in GRAPHS:
-            case, name = settings.case(tokens, graph), f"attention, {graph}"
-            trials.append(Trial(name, arms.attention, tuple(names), case, settings.repeats))
+            case = settings.case(tokens, graph)
+            trials.append(Trial(f"{name}, {graph}", build, there, case, settings.repeats))
     return measured(trials, seeds)
 
 
@@ -167,18 +178,17 @@ def floor(settings: Settings, seeds: int) -> list[Record]:
     `[tokens, heads, channels]`, the set from which each gather picks, is read from end to end.
     """
     records: list[Record] = []
-    ours = f"{OURS}, no projections"
     for tokens in settings.attention_tokens:
         width = settings.heads * settings.channels
         bandwidth = streaming_bandwidth(tokens * width, READS)
         least = 1e3 * GATHERED * tokens * settings.neighbors * width * 4 / bandwidth
         for graph in GRAPHS:
             name, case = f"floor, {graph}", settings.case(tokens, graph)
-            trial = Trial(name, arms.bare_attention, (ours,), case, settings.repeats)
-            taken = median_times(trial, trial.names, seeds)[ours]
+            trial = Trial(name, arms.bare_attention, (OURS,), case, settings.repeats)
+            taken = median_times(trial, trial.names, seeds)[OURS]
             note = f"{bandwidth / 1e9:.1f} GB/s"
             records.append(record(name, "floor", tokens, milliseconds=least, ratio=1.0, note=note))
-            records.append(record(name, ours, tokens, milliseconds=taken, ratio=taken / least))
+            records.append(record(name, OURS, tokens, milliseconds=taken, ratio=taken / least))
     return records
 
 
@@ -192,7 +202,8 @@ def encoders(settings: Settings, seeds: int) -> list[Record]:
 
 
 COMPARISONS: dict[str, Callable[[Settings, int], list[Record]]] = {
-    "attention": attention,
+    "attention layer": attention,
+    "attention alone": bare_attention,
     "normalizers": normalizers,
     "scaling": scaling,
     "floor": floor,

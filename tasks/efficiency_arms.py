@@ -126,14 +126,20 @@ def attention_module(arm: str, case: Case, graph: TokenGraph) -> ProjectedAttent
     return module
 
 
-def bare_attention(_: str, case: Case) -> Step:
-    """Return a step of `ops.sparse_attention` alone, without projections: what the floor is a floor of."""
+def bare_attention_arms() -> list[str]:
+    """Return the names of the arms that can attend without projections."""
+    return [arm for arm in attention_arms() if arm != "TransformerConv"]
+
+
+def bare_attention(arm: str, case: Case) -> Step:
+    """Return a step of attention alone, without projections: what the floor is a floor of."""
     generator = torch.Generator().manual_seed(case.seed)
     graph = make_graph(case, generator)
+    module = attention_module(arm, case, graph)
     shape = (case.tokens, case.heads, case.channels)
     query, key, value, upstream = (torch.randn(shape, generator=generator) for _ in range(4))
     wanted = [x.requires_grad_() for x in (query, key, value)]
-    return lambda: torch.autograd.grad(ops.sparse_attention(query, key, value, graph), wanted, upstream)
+    return lambda: torch.autograd.grad(module.attend(query, key, value), wanted, upstream)
 
 
 def normalizer(arm: str, case: Case) -> Step:

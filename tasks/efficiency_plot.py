@@ -26,7 +26,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(12, 10), layout="constrained")
     panels = figure.subplots(2, 2)
     for column, quantity in enumerate(("milliseconds", "megabytes")):
-        for row, comparison in enumerate(("attention", "scaling")):
+        for row, comparison in enumerate(("attention layer", "scaling")):
             axes = panels[row][column]
             for graph, style in STYLES.items():
                 found = [entry for entry in records if entry["comparison"] == f"{comparison}, {graph}"]

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
+from structformer.ops.arrange import arrangement
 from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
 from structformer.ops.operator import attention
 from structformer.ops.paths import attention_path, product_path
@@ -83,6 +84,7 @@ def sparse_attention(
     dropout: float = 0.0,
     return_weights: Literal[False] = False,
     path: str | None = None,
+    arrange: bool | None = None,
 ) -> Tensor: ...
 
 
@@ -99,6 +101,7 @@ def sparse_attention(
     *,
     return_weights: Literal[True],
     path: str | None = None,
+    arrange: bool | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -113,6 +116,7 @@ def sparse_attention(
     dropout: float = 0.0,
     return_weights: bool = False,
     path: str | None = None,
+    arrange: bool | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Attend along the edges of a graph.
 
@@ -130,6 +134,9 @@ def sparse_attention(
         dropout: Probability with which a weight is set to zero, the others being scaled up.
         return_weights: Return `(out, weights)`, the weights `[edges, heads]` as used, after dropout.
         path: "triton", "csr" or "gather"; None takes what `structformer.ops.attention_path` says.
+        arrange: Work on the tokens in an order that follows the graph's clusters (`structformer.ops.arrange`),
+            which changes nothing but the time. None does so on the CPU where that order is better; False does
+            not; True does on any device.
 
     Returns:
         `[targets, heads, values]`, or a pair with the weights.
@@ -161,10 +168,20 @@ def sparse_attention(
     alpha = alpha_of(normalizer)
     if path == "triton":
         return _on_gpu(query, key, value, graph, bias, scale, dropout)
+    if arrange is None:
+        # The choice depends on data, which a traced program does not have.
+        arrange = query.device.type == "cpu" and not torch.compiler.is_compiling()
+    better = arrangement(graph) if arrange else None
+    if better is not None:
+        query, key, value = (better.tokens(x) for x in (query, key, value))
+        graph, bias = better.graph, None if bias is None else better.edges(bias)
     if isinstance(alpha, Tensor):
         out, weights = _in_parts(query, key, value, graph, bias, alpha, scale, dropout, path)
     else:
         out, weights = _in_one(query, key, value, graph, bias, alpha, scale, dropout, path)
+    if better is not None:
+        out = better.tokens_back(out)
+        weights = better.edges_back(weights) if return_weights else weights
     return (out, weights) if return_weights else out
 
 

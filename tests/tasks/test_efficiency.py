@@ -4,7 +4,13 @@ from dataclasses import replace
 import pytest
 from structformer.tasks import efficiency, efficiency_trials
 from structformer.tasks.efficiency import QUICK, Settings, run
-from structformer.tasks.efficiency_arms import ENCODERS, NORMALIZERS, OURS, attention_arms
+from structformer.tasks.efficiency_arms import (
+    ENCODERS,
+    NORMALIZERS,
+    OURS,
+    attention_arms,
+    bare_attention_arms,
+)
 from structformer.tasks.efficiency_search import SearchSettings
 
 from structformer.cli import _tasks
@@ -51,7 +57,8 @@ def test_all_records_have_the_same_fields_and_all_comparisons_are_there(results)
     records, _ = results
     assert len({tuple(entry) for entry in records}) == 1
     assert list(dict.fromkeys(entry["comparison"].partition(",")[0] for entry in records)) == [
-        "attention",
+        "attention layer",
+        "attention alone",
         "normaliser",
         "attention with normaliser",
         "scaling",
@@ -69,11 +76,12 @@ def test_the_file_holds_the_records_and_a_picture_is_beside_it(results):
 
 
 @pytest.mark.parametrize("graph", efficiency.GRAPHS)
-def test_attention_has_all_arms_and_dense_ones_up_to_their_size(results, graph):
-    found = of(results[0], f"attention, {graph}")
-    assert [entry["arm"] for entry in found if entry["tokens"] == 37] == attention_arms()
+@pytest.mark.parametrize(("name", "names"), [("layer", attention_arms()), ("alone", bare_attention_arms())])
+def test_attention_has_all_arms_and_dense_ones_up_to_their_size(results, graph, name, names):
+    found = of(results[0], f"attention {name}, {graph}")
+    assert [entry["arm"] for entry in found if entry["tokens"] == 37] == names
     left = [entry["arm"] for entry in found if entry["tokens"] == 61]
-    assert left == [arm for arm in attention_arms() if not arm.startswith("SDPA")]
+    assert left == [arm for arm in names if not arm.startswith("SDPA")]
     for entry in found:
         assert entry["milliseconds"] > 0
         assert entry["megabytes"] == 8 * entry["tokens"]

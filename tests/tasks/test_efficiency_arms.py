@@ -56,10 +56,14 @@ def test_an_arm_with_a_normaliser_uses_it(rng):
     assert arms.attention_module(f"{OURS}, gather", CASE, graph).path == "gather"
 
 
-def test_bare_attention_returns_the_three_gradients():
-    grads = arms.bare_attention("any", CASE)()
-    assert [tuple(grad.shape) for grad in grads] == 3 * [(37, 2, 3)]
-    assert all(grad.abs().sum() > 0 for grad in grads)
+def test_bare_attention_returns_the_three_gradients_whoever_computes_them():
+    assert "TransformerConv" not in arms.bare_attention_arms()
+    ours = arms.bare_attention(OURS, CASE)()
+    assert [tuple(grad.shape) for grad in ours] == 3 * [(37, 2, 3)]
+    assert all(grad.abs().sum() > 0 for grad in ours)
+    for arm in arms.bare_attention_arms():
+        if arm != "SDPA, all pairs":
+            torch.testing.assert_close(arms.bare_attention(arm, CASE)(), ours, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("arm", arms.NORMALIZERS)

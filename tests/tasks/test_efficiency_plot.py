@@ -21,12 +21,12 @@ def figures(monkeypatch):
 
 def test_arms_become_lines_and_keep_their_colours(tmp_path, figures):
     records = [
-        record(f"attention, {graph}", arm, tokens, milliseconds=tokens / 7, megabytes=tokens / 3)
+        record(f"attention layer, {graph}", arm, tokens, milliseconds=tokens / 7, megabytes=tokens / 3)
         for graph in ("random", "clustered")
         for tokens in (101, 211)
         for arm in ("ours", "theirs")
     ]
-    records.append(record("attention, random", "killed", 211, note="left out"))
+    records.append(record("attention layer, random", "killed", 211, note="left out"))
     records.append(record("scaling, random", "ours", 101, milliseconds=5.0))
     draw(records, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
