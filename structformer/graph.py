@@ -170,17 +170,17 @@ class TokenGraph:
         """
         return graph_convert.permute(self, perm)
 
-    def drop_zero(self) -> "TokenGraph":
-        """Without the edges whose weight is zero in every head; an unweighted graph is unchanged."""
-        if self.weight is None:
-            return self
-        keep = self.weight != 0 if self.weight.ndim == 1 else (self.weight != 0).any(1)
-        kept_before = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
-        other = copy.copy(self)
-        other.rowptr, other.col, other.weight = kept_before[self.rowptr], self.col[keep], self.weight[keep]
-        other.given = None if self.given is None else self.given[keep]
-        other._pattern = {}
-        return other
+    @property
+    def active(self) -> Bool[Tensor, "edges"]:
+        """`[edges]` True where any head's weight is not zero, so everywhere in an unweighted graph.
+
+        Sparsemax and entmax give many edges a weight of exactly zero: nothing is heard over those.
+        """
+        return graph_stats.active(self)
+
+    def pruned(self) -> "TokenGraph":
+        """The graph of its `active` edges alone; so are earlier steps, each by its own weights."""
+        return graph_stats.pruned(self)
 
     def mean_weight(self) -> Float[Tensor, "edges"]:
         """`[edges]` weight of each edge averaged over heads; ones when the graph has no weights."""
@@ -337,6 +337,8 @@ class TokenGraph:
     def __repr__(self) -> str:
         tokens = f"{self.num_targets} targets from {self.num_sources} sources"
         parts = [tokens if self.is_bipartite else f"{self.num_tokens} tokens", f"{self.num_edges} edges"]
+        if self.weight is not None and not self.weight.is_meta and (zero := graph_stats.num_inactive(self)):
+            parts[-1] += f" ({zero} of weight zero)"
         if self.weight is not None and self.weight.ndim > 1:
             parts.append(f"{self.weight.shape[1]} heads")
         if self.ptr is not None:

@@ -1,5 +1,6 @@
-"""Statistics of a TokenGraph: entropy, homophily, change between steps, and a summary of all."""
+"""Statistics of a TokenGraph: active edges, entropy, homophily, change between steps, and a summary of all."""
 
+import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,32 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
+
+
+def active(graph: "TokenGraph") -> Tensor:
+    """See `TokenGraph.active`."""
+    if graph.weight is None:
+        return torch.ones_like(graph.col, dtype=torch.bool)
+    carrying = graph.weight != 0
+    return carrying if carrying.ndim == 1 else carrying.any(1)
+
+
+def num_inactive(graph: "TokenGraph") -> int:
+    """Number of edges whose weight is zero in every head."""
+    return graph.num_edges - int(active(graph).sum())
+
+
+def pruned(graph: "TokenGraph") -> "TokenGraph":
+    """See `TokenGraph.pruned`."""
+    keep = active(graph)
+    kept_before = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
+    other = copy.copy(graph)
+    other.rowptr, other.col = kept_before[graph.rowptr], graph.col[keep]
+    other.weight = None if graph.weight is None else graph.weight[keep]
+    other.given = None if graph.given is None else graph.given[keep]
+    other.earlier = tuple(pruned(step) for step in graph.earlier)
+    other._pattern = {}
+    return other
 
 
 def _row_sum(graph: "TokenGraph", values: Tensor) -> Tensor:
@@ -138,6 +165,7 @@ class GraphSummary:
         tokens: Number of targets.
         sources: Number of sources.
         edges: Number of edges, self-loops included.
+        inactive: Number of those whose weight is zero in every head.
         mean_degree: Edges for each target.
         effective_degree: Mean over targets of exp(entropy of their weights).
         self_weight: Share of all weight that lies on self-loops; None for a bipartite graph.
@@ -148,6 +176,7 @@ class GraphSummary:
     tokens: int
     sources: int
     edges: int
+    inactive: int
     mean_degree: float
     effective_degree: float
     self_weight: float | None
@@ -158,8 +187,10 @@ class GraphSummary:
         lines = [("tokens", f"{self.tokens:,}")]
         if self.self_weight is None:
             lines = [("targets", f"{self.tokens:,}"), ("sources", f"{self.sources:,}")]
+        lines.append(("edges", f"{self.edges:,}"))
+        if self.inactive:
+            lines.append(("of weight zero", f"{self.inactive:,}"))
         lines += [
-            ("edges", f"{self.edges:,}"),
             ("mean degree", f"{self.mean_degree:.2f}"),
             ("effective degree", f"{self.effective_degree:.2f}"),
         ]
@@ -186,6 +217,7 @@ def summarize(graph: "TokenGraph") -> GraphSummary:
         tokens=targets,
         sources=graph.num_sources,
         edges=graph.num_edges,
+        inactive=num_inactive(graph),
         mean_degree=graph.num_edges / targets if targets else 0.0,
         effective_degree=float(graph.effective_degree().mean()) if targets else 0.0,
         self_weight=own,

@@ -175,25 +175,60 @@ def test_copies_share_the_pattern_and_changed_patterns_do_not():
     assert reduced.transpose[0].tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("heads", [0, 3])
-def test_drop_zero(heads: int):
-    graph = random_graph(heads=heads)
+def partly_zero(heads: int, seed: int = 0, every: int = 3) -> TokenGraph:
+    """A graph in which every so-many-th edge has no weight, and others lack it in some heads alone."""
+    graph = random_graph(heads=heads, seed=seed)
     assert graph.weight is not None
     weight = graph.weight.clone()
-    weight[::3] = 0
+    weight[::every] = 0
     if heads:
         weight[1, :2] = 0
     graph = graph.with_weight(weight)
     graph.given = torch.rand(graph.num_edges) < 0.5
+    return graph
+
+
+@pytest.mark.parametrize("heads", [0, 3])
+def test_active_edges_have_weight_in_any_head(heads: int):
+    graph = partly_zero(heads)
+    assert graph.active.tolist() == [edge % 3 != 0 for edge in range(47)]
+    unweighted = graph.with_weight(None)
+    assert unweighted.active.tolist() == [True] * 47
+
+
+@pytest.mark.parametrize("heads", [0, 3])
+def test_pruned_keeps_what_is_active_and_all_that_belongs_to_it(heads: int):
+    before = partly_zero(heads, seed=1, every=5)
+    graph = partly_zero(heads).with_steps([before])
+    graph.names, graph.ptr, graph.labels = [f"token {i}" for i in range(13)], torch.tensor([0, 13]), [0] * 13
     graph.transpose  # noqa: B018 - a stale cache must not survive
-    smaller = graph.drop_zero()
+    smaller = graph.pruned()
     assert smaller.num_edges == graph.num_edges - len(range(0, 47, 3))
     torch.testing.assert_close(dense(smaller), dense(graph))
+    assert (smaller.names, smaller.ptr, smaller.labels) == (graph.names, graph.ptr, graph.labels)
     assert smaller.given is not None
+    assert graph.given is not None
     assert smaller.given.tolist() == [bool(g) for e, g in enumerate(graph.given) if e % 3]
     assert smaller.transpose[2].numel() == smaller.num_edges
-    unweighted = graph.with_weight(None)
-    assert unweighted.drop_zero() is unweighted
+    assert smaller.steps[0].num_edges == 47 - len(range(0, 47, 5))
+    torch.testing.assert_close(dense(smaller.steps[0]), dense(before))
+    torch.testing.assert_close(smaller.change(smaller.steps[0]), graph.change(before))
+    assert (graph.num_edges, before.num_edges) == (47, 47)
+
+
+def test_pruned_keeps_gradients_and_unweighted_edges():
+    graph = partly_zero(2)
+    assert graph.weight is not None
+    weight = graph.weight.clone().requires_grad_()
+    smaller = graph.with_weight(weight).pruned()
+    assert smaller.weight is not None
+    smaller.weight.sum().backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad[:, 0] == 1, graph.active)
+    unweighted = graph.with_weight(None).pruned()
+    assert unweighted.weight is None
+    assert torch.equal(unweighted.col, graph.col)
+    assert torch.equal(unweighted.rowptr, graph.rowptr)
 
 
 def test_mean_weight():
@@ -389,6 +424,7 @@ def test_summary():
         "tokens": 2,
         "sources": 2,
         "edges": 4,
+        "inactive": 0,
         "mean_degree": 2.0,
         "effective_degree": pytest.approx(2.0),
         "self_weight": 0.5,
@@ -399,6 +435,9 @@ def test_summary():
     assert "self-weight       50.0%" in text
     assert "homophily         0.000" in text
     assert "change by step    0.5" in text
+    assert "of weight zero" not in text
+    assert before.summary().inactive == 2
+    assert "of weight zero    2\n" in str(before.summary())
     bipartite = random_graph(7, 11, 31).summary()
     assert bipartite.self_weight is None
     assert "sources           11" in str(bipartite)
@@ -409,6 +448,9 @@ def test_repr():
     assert repr(random_graph()) == "TokenGraph(13 tokens, 47 edges)"
     graph = random_graph(13, 5, 47, heads=3).with_steps([random_graph()])
     assert repr(graph) == "TokenGraph(13 targets from 5 sources, 47 edges, 3 heads, 2 steps)"
+    assert repr(partly_zero(3)) == "TokenGraph(13 tokens, 47 edges (16 of weight zero), 3 heads)"
+    assert repr(partly_zero(0).pruned()) == "TokenGraph(13 tokens, 31 edges)"
+    assert repr(graph.to("meta")) == repr(graph)
 
 
 def test_permute_moves_everything_and_comes_back():
