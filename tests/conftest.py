@@ -20,6 +20,8 @@ import torch  # noqa: E402
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+from structformer.graph import TokenGraph  # noqa: E402
+
 # The tests' tensors are small, and on a busy machine threads that wait for each other take most of the time.
 torch.set_num_threads(1)
 
@@ -54,13 +56,33 @@ def shuffled() -> Callable[[torch.Tensor, int], torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def dense() -> Callable[[Any], torch.Tensor]:
-    """Writes a graph as a matrix of its weights, [targets, sources]."""
+    """Writes a graph as a matrix of its weights, [targets, sources]: their mean over heads, 1 without weights."""
 
     def write(graph: Any) -> torch.Tensor:
-        zeros = graph.weight.new_zeros(graph.num_targets, graph.num_sources)
-        return zeros.index_put((graph.row, graph.col), graph.weight)
+        row = torch.arange(len(graph.rowptr) - 1).repeat_interleave(graph.rowptr.diff())
+        weight = torch.ones(len(row), dtype=torch.float64) if graph.weight is None else graph.weight
+        weight = weight if weight.ndim == 1 else weight.mean(1)
+        zeros = weight.new_zeros(len(graph.rowptr) - 1, graph.num_sources)
+        return zeros.index_put((row, graph.col), weight, accumulate=True)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def random_graph() -> Callable[..., TokenGraph]:
+    """Draws a graph with weights in [0, 1), of float64."""
+
+    def draw(
+        targets: int = 13, sources: int | None = None, edges: int = 47, heads: int = 0, seed: int = 0
+    ) -> TokenGraph:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (targets, targets if sources is None else sources)
+        picked = torch.randperm(shape[0] * shape[1], generator=generator)[:edges]
+        edge_index = torch.stack([picked % shape[1], picked // shape[1]])
+        weight = torch.rand(edges, *([heads] if heads else []), generator=generator, dtype=torch.float64)
+        return TokenGraph.from_edge_index(edge_index, targets, weight, num_sources=sources)
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -159,15 +159,27 @@ def test_one_shared_block_serves_all_steps():
     assert (len(one.blocks), len(many.blocks)) == (1, 4)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_a_seed_decides_everything(rng, dropout):
-    h, _ = inputs(rng)
-    outs = []
-    for seed in (1, 1, 2):
+def test_a_seed_decides_everything_to_the_last_bit(rng, dropout, threads):
+    h, attributes = torch.randn(2003, WIDTH, generator=rng), inputs(rng)[1].float()
+    ptr, runs = torch.cat([PTR, torch.tensor([1009, 2003])]), []
+
+    def run(seed):
         torch.manual_seed(seed)
-        outs.append(encoder(dropout=dropout).train()(h, PTR).tokens)
-    assert torch.equal(outs[0], outs[1])
-    assert not torch.allclose(outs[0], outs[2])
+        model = encoder(dropout=dropout, edge_features=FEATURES).float().train()
+        encoded = model(h, ptr, edge_index=EDGES, edge_attr=attributes)
+        grads = torch.autograd.grad(encoded.tokens.square().sum() + encoded.smoothness, model.parameters())
+        parts = [x for graph in encoded.graphs for x in (graph.rowptr, graph.col, graph.weight)]
+        return [encoded.tokens, *parts, *grads]
+
+    try:
+        torch.set_num_threads(threads)
+        runs = [run(seed) for seed in (1, 1, 2)]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(one, two) for one, two in zip(*runs[:2], strict=True))
+    assert not torch.allclose(runs[0][0], runs[2][0])
 
 
 def test_gradients_reach_every_parameter(rng):
@@ -255,7 +267,8 @@ def test_a_graph_given_as_it_is_is_only_weighed():
 
 COMPILED = """
 import sys, torch, structformer as sf
-encoder = sf.models.SOESEncoder(sf.models.SOESEncoderConfig(width=16, heads=2, steps=2, dropout=0.0))
+sizes = dict(width=16, heads=2, steps=2, dropout=0.0, checkpoint="checkpoint" in sys.argv)
+encoder = sf.models.SOESEncoder(sf.models.SOESEncoderConfig(**sizes))
 graph = sf.TokenGraph.from_edge_index(torch.randint(53, (2, 211)), 53)
 h = torch.randn(53, 16, requires_grad=True)
 compiled = torch.compile(encoder, fullgraph=True, backend=sys.argv[1])
@@ -269,12 +282,10 @@ for found, expected in zip(outcome(compiled), outcome(encoder), strict=True):
 """
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_with_a_graph_it_compiles_as_a_whole(backend):
-    if backend == "inductor" and shutil.which("c++") is None:
+@pytest.mark.parametrize("how", [["aot_eager"], ["aot_eager", "checkpoint"], ["inductor"]], ids=" ".join)
+def test_with_a_graph_it_compiles_as_a_whole(how):
+    if "inductor" in how and shutil.which("c++") is None:
         pytest.skip("inductor needs a C++ compiler")
     # In a process of its own: the shape checks of the tests cannot be traced.
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED, backend], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", COMPILED, *how], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from structformer.ops.paths import csr_available
 PATHS = pytest.mark.parametrize("path", ["csr", "gather"] if csr_available() else ["gather"])
 TARGETS, SOURCES, HEADS, CHANNELS, VALUES = 13, 11, 3, 5, 7
 NORMALIZERS = {"softmax": 1.0, "sparsemax": 2.0, "entmax15": 1.5, 1.3: 1.3}
+TIGHT = {"rtol": 1e-6, "atol": 1e-7}
 
 
 def random(*shape, seed=0):
@@ -88,13 +89,32 @@ def test_kernels_pass_gradcheck(path):
 
 
 @PATHS
-@pytest.mark.parametrize("normalizer", ["softmax", "sparsemax", "entmax15"])
-def test_attention_passes_gradcheck(path, normalizer):
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+@pytest.mark.parametrize(("heads", "dropout"), [([], 0.0), ([2], 0.0), ([2], 0.4)])
+def test_attention_passes_gradcheck(path, normalizer, heads, dropout):
     g = graph(5, 3, density=0.7)
     tensors = tuple(x.detach()[:, :2, :2].clone().requires_grad_() for x in inputs(g))
-    assert torch.autograd.gradcheck(
-        lambda *x: sparse_attention(*x, g, normalizer=normalizer, path=path), tensors
-    )
+
+    def attend(*x):
+        torch.manual_seed(3)  # the same weights are dropped in every call
+        options = {"normalizer": normalizer, "dropout": dropout, "path": path}
+        return sparse_attention(*x[:3], g, x[3], return_weights=True, **options)
+
+    assert torch.autograd.gradcheck(attend, (*tensors, random(g.num_edges, *heads, seed=5)), **TIGHT)
+
+
+@PATHS
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_attention_with_a_learned_alpha_passes_gradcheck(path, dropout):
+    g = graph(5, 3, density=0.7)
+    tensors = tuple(x.detach()[:, :2, :2].clone().requires_grad_() for x in inputs(g))
+    alpha = torch.tensor([1.3, 1.8], dtype=torch.float64, requires_grad=True)
+
+    def attend(*x):
+        torch.manual_seed(3)
+        return sparse_attention(*x[:3], g, x[3], normalizer=x[4], dropout=dropout, path=path)
+
+    assert torch.autograd.gradcheck(attend, (*tensors, random(g.num_edges, 2, seed=5), alpha), **TIGHT)
 
 
 @PATHS

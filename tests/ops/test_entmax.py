@@ -61,27 +61,57 @@ def test_alpha_passes_gradcheck(rowptr):
     assert torch.autograd.gradcheck(lambda a: segment_entmax(scores, rowptr, a), alpha)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (segment_sparsemax, entmax.sparsemax),
-        (segment_entmax, entmax.entmax15),
-        (lambda s, p: segment_entmax(s, p, 1.3), lambda s, dim: entmax.entmax_bisect(s, 1.3, dim)),
-    ],
-    ids=["sparsemax", "entmax15", "1.3"],
-)
-def test_the_entmax_package_agrees_on_padded_rows(ours, theirs):
-    scores = random(23)
-    padded = torch.full((5, 12), -1e4, dtype=torch.float64)
-    inside = torch.arange(12) < RAGGED.diff()[:, None]
-    padded = padded.masked_scatter(inside, scores)
-    theirs_out = theirs(padded, dim=1)[inside]
-    ours_out = ours(scores, RAGGED)
-    torch.testing.assert_close(ours_out, theirs_out, rtol=1e-6, atol=1e-7)
-    upstream = random(23, seed=1)
-    (grad,) = torch.autograd.grad(ours_out, scores, upstream)
-    (expected,) = torch.autograd.grad(theirs_out, scores, upstream)
-    torch.testing.assert_close(grad, expected, rtol=1e-5, atol=1e-6)
+def package(scores, rowptr, alpha):
+    """The entmax package, on rows that −inf fills up to the longest; it has nothing for a row of nothing."""
+    degree = rowptr.diff()
+    degree = degree[degree > 0]
+    inside = torch.arange(int(degree.max())) < degree[:, None]
+    rows = torch.full((*inside.shape, scores.shape[1]), float("-inf"), dtype=torch.float64)
+    rows = rows.index_put(inside.nonzero(as_tuple=True), scores)
+    if isinstance(alpha, torch.Tensor):
+        return entmax.entmax_bisect(rows, alpha.view(1, 1, -1), dim=1, n_iter=60)[inside]
+    exact = {1.5: entmax.entmax15, 2.0: entmax.sparsemax}
+    if alpha in exact:
+        return exact[alpha](rows, dim=1)[inside]
+    return entmax.entmax_bisect(rows, alpha, dim=1, n_iter=60)[inside]
+
+
+def unusual(kind, rowptr):
+    """Scores of which many are equal, or some −inf, though never all of a row."""
+    scores = random(int(rowptr[-1]), 3)
+    if kind == "ties":
+        return scores.detach()[torch.arange(len(scores)) // 2 * 2].requires_grad_()
+    if kind == "impossible edges":
+        removed = torch.rand(scores.shape, generator=torch.Generator().manual_seed(5)) < 0.4
+        removed[rowptr[:-1][rowptr.diff() > 0]] = False
+        return scores.detach().masked_fill(removed, float("-inf")).requires_grad_()
+    return scores
+
+
+@LAYOUTS
+@pytest.mark.parametrize("kind", ["plain", "ties", "impossible edges"])
+@pytest.mark.parametrize("alpha", [1.05, 1.3, 1.5, 1.9, 2.0, 2.5, 4.0])
+def test_the_entmax_package_agrees_on_padded_rows(rowptr, alpha, kind):
+    scores = unusual(kind, rowptr)
+    ours, theirs = segment_entmax(scores, rowptr, alpha), package(scores, rowptr, alpha)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+    upstream = random(*scores.shape, seed=1)
+    (grad,) = torch.autograd.grad(ours, scores, upstream)
+    (expected,) = torch.autograd.grad(theirs, scores, upstream)
+    torch.testing.assert_close(grad, expected, rtol=1e-8, atol=1e-9)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("kind", ["plain", "ties", "impossible edges"])
+@pytest.mark.parametrize("shape", ["scalar", "per head"])
+def test_the_entmax_package_agrees_on_the_gradient_of_alpha(rowptr, shape, kind):
+    scores, values = unusual(kind, rowptr), torch.tensor([1.3, 1.7, 2.6], dtype=torch.float64)
+    alpha = (values if shape == "per head" else values[0].clone()).requires_grad_()
+    ours, theirs = segment_entmax(scores, rowptr, alpha), package(scores, rowptr, alpha)
+    upstream = random(*scores.shape, seed=1)
+    grads = torch.autograd.grad(ours, (scores, alpha), upstream)
+    expected = torch.autograd.grad(theirs, (scores, alpha), upstream)
+    torch.testing.assert_close(grads, expected, rtol=1e-8, atol=1e-9)
 
 
 @LAYOUTS

@@ -39,6 +39,20 @@ def test_attention_on_this_path_equals_its_twin(bias_heads):
     torch.testing.assert_close(found, torch.autograd.grad(expected, wanted, upstream))
 
 
+@pytest.mark.parametrize(("bias_heads", "dropout"), [(None, 0.0), (1, 0.0), (2, 0.4)])
+def test_attention_on_this_path_passes_gradcheck(bias_heads, dropout):
+    index = torch.tensor([[0, 2, 6, 2, 0, 1, 6], [0, 0, 1, 1, 3, 3, 3]])  # targets 2 and 4 hear nothing
+    g = TokenGraph.from_edge_index(index, 5, num_sources=7).to(DEVICE)
+    tensors = random(5, 2, 3), random(7, 2, 3), random(7, 2, 11)
+    bias = () if bias_heads is None else (random(g.num_edges, bias_heads),)
+
+    def attend(*x):
+        torch.manual_seed(3)  # the same weights are dropped in every call
+        return sparse_attention(*x[:3], g, *x[3:], dropout=dropout, path="triton")
+
+    assert torch.autograd.gradcheck(attend, (*tensors, *bias), fast_mode=True, rtol=1e-6, atol=1e-7)
+
+
 def test_the_operator_keeps_torchs_contract():
     g, tensors = graph(), inputs()
     bias, seed = random(g.num_edges, HEADS), torch.tensor([17])

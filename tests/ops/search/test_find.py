@@ -102,6 +102,25 @@ def test_repeats_itself_and_follows_the_generator(method, clustered):
         assert not torch.equal(edges(3), edges(5))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mode", [{}, {"causal": True, "include_self": True}], ids=str)
+@pytest.mark.parametrize("method", ["exact", *METHODS])
+def test_two_searches_find_the_same(method, mode, threads, clustered, monkeypatch):
+    monkeypatch.setattr(limits, "CACHED", 10**6)  # blocks so large that threads share them
+    x, ptr = (
+        clustered(1259, affinity=13, clusters=31, noise=0.5, dtype=torch.float32),
+        torch.tensor([0, 1259]),
+    )
+    arguments = options(method, x, x, ptr, **mode) | mode
+    try:
+        torch.set_num_threads(threads)
+        first, second = (neighbors(x, x, 5, ptr, **arguments) for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(first.rowptr, second.rowptr)
+    assert torch.equal(first.col, second.col)
+
+
 @pytest.mark.parametrize("mode", [{}, {"causal": True}], ids=str)
 def test_what_is_missed_is_filled_up_exactly(mode, clustered, monkeypatch):
     query, key = clustered(253, seed=1), clustered(253, seed=2)
@@ -178,8 +197,3 @@ def test_vectors_that_are_all_the_same(method):
     for x in (torch.ones(151, 3), torch.zeros(151, 3)):
         graph = neighbors(x, x, 5, exclude_self=True, **options(method, x, x, torch.tensor([0, 151])))
         assert (graph.degree() == 5).all()
-
-
-def test_limits_are_in_order():
-    for crossover in limits.CROSSOVER.values():
-        assert limits.SMALL <= crossover <= limits.CROSSOVER_DOUBLE
