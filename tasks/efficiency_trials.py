@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from structformer.ops import keep_freed_memory
+
 from .efficiency_arms import Case
 from .efficiency_records import Record, record
 from .measure import Step, interleaved, medians
@@ -14,6 +16,7 @@ from .peak_memory import measures_memory, peak_megabytes
 SMALL = 64
 KILLED = "left out: its process was killed, as happens for lack of memory"
 NO_MEMORY = "memory is measured on Linux only"
+NOT_MEASURED = "freed memory is kept"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Trial:
         names: The arms; ratios are to the first.
         case: Their input.
         repeats: Timed calls of each arm, for each seed.
+        kept: Whether times are those of a process that keeps the memory it frees; peak memory is then left out.
     """
 
     comparison: str
@@ -33,6 +37,7 @@ class Trial:
     names: tuple[str, ...]
     case: Case
     repeats: int
+    kept: bool = False
 
 
 def measured(trials: Sequence[Trial], seeds: int) -> list[Record]:
@@ -43,30 +48,42 @@ def measured(trials: Sequence[Trial], seeds: int) -> list[Record]:
     jobs = [
         (trial.build, (name, _small(trial.case)), (name, trial.case))
         for trial in trials
+        if not trial.kept
         for name in trial.names
     ]
     peaks = iter(peak_megabytes(jobs) if measures_memory() else [None] * len(jobs))
     records: list[Record] = []
     for trial in trials:
-        memory = {name: next(peaks) for name in trial.names}
+        memory = {name: None if trial.kept else next(peaks) for name in trial.names}
         records += _timed_records(trial, memory, seeds)
     return records
 
 
 def median_times(trial: Trial, names: Sequence[str], seeds: int) -> dict[str, float]:
-    """Return the median milliseconds of the named arms over the repeats of all seeds."""
+    """Return the median milliseconds of the named arms over the repeats of all seeds.
+
+    Raises:
+        OSError: If memory shall be kept and the allocator cannot be told so.
+    """
     times: dict[str, list[float]] = {name: [] for name in names}
-    for seed in range(seeds):
-        case = replace(trial.case, seed=seed)
-        for name, found in interleaved(
-            {name: trial.build(name, case) for name in names}, trial.repeats
-        ).items():
-            times[name] += found
+    if trial.kept and not keep_freed_memory():
+        raise OSError("freed memory can be kept with glibc only")
+    try:
+        for seed in range(seeds):
+            case = replace(trial.case, seed=seed)
+            for name, found in interleaved(
+                {name: trial.build(name, case) for name in names}, trial.repeats
+            ).items():
+                times[name] += found
+    finally:
+        if trial.kept:
+            keep_freed_memory(False)
     return medians(times)
 
 
 def _timed_records(trial: Trial, memory: dict[str, float | None], seeds: int) -> list[Record]:
     unknown = KILLED if measures_memory() else NO_MEMORY
+    unknown = NOT_MEASURED if trial.kept else unknown
     notes = {name: unknown if memory[name] is None else "" for name in trial.names}
     times = median_times(trial, [name for name in trial.names if notes[name] != KILLED], seeds)
     base = times.get(trial.names[0])

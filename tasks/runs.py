@@ -6,10 +6,12 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +59,41 @@ class Run:
     def part(self, name: str, measure: Callable[[], list[Record]]) -> list[Record]:
         """Return the records of a part: those on disk, or those measured now and put there."""
         if name not in self._parts:
-            started, load = time.perf_counter(), os.getloadavg()[0]
-            records = measure()
-            self._parts[name] = {
-                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "seconds": round(time.perf_counter() - started, 1),
-                "load": round(load, 2),
-                "records": records,
-            }
-            self._write()
+            self._put(name, *_timed(measure))
         return self._parts[name]["records"]
+
+    def parts(self, jobs: Mapping[str, Callable[[], list[Record]]], workers: int) -> list[Record]:
+        """Return the records of many parts, in their order, measured side by side; each is on disk once it is done.
+
+        Args:
+            jobs: What to measure, by the parts' names; must be possible to pickle.
+            workers: Processes; the cores are shared out among them.
+        """
+        missing = {name: job for name, job in jobs.items() if name not in self._parts}
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (threads,)) as pool:
+            names = {pool.submit(_timed, job): name for name, job in missing.items()}
+            try:
+                for done in as_completed(names):
+                    self._put(names[done], *done.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [record for name in jobs for record in self._parts[name]["records"]]
 
     def finish(self) -> None:
         """Put the result in the place of the one before."""
         self.partial.replace(self.path)
+
+    def _put(self, name: str, records: list[Record], seconds: float, load: float) -> None:
+        self._parts[name] = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 1),
+            "load": round(load, 2),
+            "records": records,
+        }
+        self._write()
 
     def _taken_over(self) -> dict[str, Any]:
         if not self.partial.is_file():
@@ -87,6 +110,12 @@ class Run:
             temporary.write_text(
                 json.dumps({**self._about, "parts": self._parts}, indent=1), encoding="utf-8"
             )
+
+
+def _timed(measure: Callable[[], list[Record]]) -> tuple[list[Record], float, float]:
+    """Return the records, the seconds they took, and the machine's load before."""
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    return measure(), time.perf_counter() - started, load
 
 
 def machine() -> dict[str, Any]:

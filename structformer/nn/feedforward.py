@@ -25,5 +25,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Return W_o (a ⊙ gelu(b)) with [a, b] = W_i x."""
-        value, gate = self.inner(x).chunk(2, dim=-1)
+        # Two products in place of one and its halves, whose gradients would have to be put together again.
+        weights, biases = self.inner.weight.chunk(2), self.inner.bias.chunk(2)
+        value, gate = (F.linear(x, *half) for half in zip(weights, biases, strict=True))
         return self.outer(self.dropout(value * F.gelu(gate)))

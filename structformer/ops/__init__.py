@@ -9,6 +9,7 @@ from structformer.ops.entmax import (
     segment_softmax,
     segment_sparsemax,
 )
+from structformer.ops.host_memory import keep_freed_memory
 from structformer.ops.neighbors import neighbors
 from structformer.ops.paths import attention_path
 from structformer.ops.recall import neighbor_recall
@@ -24,6 +25,7 @@ __all__ = [
     "edge_weights",
     "force_backend",
     "gather",
+    "keep_freed_memory",
     "neighbor_recall",
     "neighbors",
     "normalize_rows",

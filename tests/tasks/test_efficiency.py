@@ -14,6 +14,7 @@ from structformer.tasks.efficiency_arms import (
 from structformer.tasks.efficiency_search import SearchSettings
 
 from structformer.cli import _tasks
+from structformer.ops import keep_freed_memory
 
 TINY = Settings(
     heads=2,
@@ -101,6 +102,25 @@ def test_scaling_ends_with_exponents_of_time_and_memory(results, graph):
     assert (time["arm"], memory["arm"]) == ("exponent of milliseconds", "exponent of megabytes")
     assert memory["exponent"] == pytest.approx(1)
     assert -3 < time["exponent"] < 3
+
+
+@pytest.mark.parametrize("graph", efficiency.GRAPHS)
+def test_times_are_taken_once_more_where_memory_is_kept(results, graph):
+    if not keep_freed_memory() or not keep_freed_memory(False):
+        pytest.skip("the allocator is not glibc's")
+    found = of(results[0], f"attention layer, {graph}, memory kept")
+    assert [entry["arm"] for entry in found if entry["tokens"] == 37] == list(efficiency.RIVALS)
+    *sizes, time = of(results[0], f"scaling, {graph}, memory kept")
+    assert [entry["tokens"] for entry in sizes] == [67, 131, 257]
+    assert time["arm"] == "exponent of milliseconds"
+    assert len(of(results[0], "step, small graphs, memory kept")) == len(ENCODERS)
+    assert all(entry["milliseconds"] > 0 and entry["megabytes"] is None for entry in found + sizes)
+
+
+def test_other_allocators_have_no_times_with_memory_kept(monkeypatch):
+    monkeypatch.setattr(efficiency, "keep_freed_memory", lambda *_: False)
+    assert efficiency.kept_attention(TINY, 1) == []
+    assert efficiency.scaling(TINY, 1, kept=True) == efficiency.encoders(TINY, 1, kept=True) == []
 
 
 def test_the_floor_is_the_gathered_bytes_over_the_bandwidth(monkeypatch):

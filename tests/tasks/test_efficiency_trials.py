@@ -77,3 +77,25 @@ def test_the_repeats_of_all_seeds_count(clock):
     # 10, 11, 12 and 110, 111, 112.
     assert median_times(trial, ["10"], 2) == {"10": 61.0}
     assert [case.seed for _, case in built] == [0, 1]
+
+
+def test_memory_is_kept_while_such_a_trial_is_timed_and_no_longer(monkeypatch):
+    said = []
+    monkeypatch.setattr(efficiency_trials, "keep_freed_memory", lambda keep=True: said.append(keep) or True)
+    monkeypatch.setattr(efficiency_trials, "peak_megabytes", lambda jobs: [1.0] * len(jobs))
+    trials = [
+        Trial("one", build, ("10",), Case(97, 5), 1),
+        Trial("two", build, ("10",), Case(97, 5), 1, kept=True),
+    ]
+    plain, kept = measured(trials, 1)
+    assert said == [True, False]
+    assert kept["milliseconds"] > 0
+    assert kept["megabytes"] is None
+    assert kept["note"] == "freed memory is kept"
+    assert plain["note"] != kept["note"]
+
+
+def test_an_allocator_that_cannot_keep_memory_is_named(monkeypatch):
+    monkeypatch.setattr(efficiency_trials, "keep_freed_memory", lambda keep=True: False)
+    with pytest.raises(OSError, match="with glibc only"):
+        median_times(Trial("one", build, ("10",), Case(97, 5), 1, kept=True), ("10",), 1)
