@@ -1,4 +1,4 @@
-"""The command line: ``structformer demo | fit | predict | encode | inspect | bench``."""
+"""The command line: ``structformer demo | fit | predict | encode | inspect | lm | bench``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Listing
 
+from structformer.cli_lm import lm
 from structformer.tokenize.files import check_output, read_table, replacing, write_table
 from structformer.tokenize.graph_files import read_input
 from structformer.tokenize.targets import infer_task, split_target
@@ -29,6 +30,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.add_typer(lm, name="lm")
+
+FITTED = "fit.json"
+"""What fit leaves beside a model; a folder without it is not written over."""
 
 TableFile = Annotated[
     Path, typer.Argument(metavar="TABLE", help="A .csv or .parquet file.", show_default=False)
@@ -78,8 +83,8 @@ def fit(
 
     if task not in (None, "classification", "regression"):
         raise ValueError(f"--task must be classification or regression (got {task!r})")
-    if out.exists() and not _is_model(out) and (out.is_file() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not a structformer model: choose another --out")
+    if out.exists() and not (out / FITTED).is_file() and (out.is_file() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not a model that structformer fit wrote: choose another --out")
     started = time.perf_counter()
     features, values = split_target(read_table(table, delimiter), target, str(table))
     task = task or infer_task(values)
@@ -88,7 +93,7 @@ def fit(
     kind = StructFormerClassifier if task == "classification" else StructFormerRegressor
     model = kind(max_time=max_time, random_state=seed).fit(features, values)
     model.save(out)
-    with replacing(out / "fit.json") as temporary:
+    with replacing(out / FITTED) as temporary:
         temporary.write_text(json.dumps({"target": target, "task": task}), encoding="utf-8")
     print(f"model in {out}, after {time.perf_counter() - started:.0f} s")
 
@@ -217,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(app(args=None if arguments is None else list(arguments), standalone_mode=False) or 0)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         _fail(str(error))
     except Exception as error:
         # The command-line parser's own complaints; its classes moved from one typer to the next.
@@ -239,15 +244,11 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
-def _is_model(folder: Path) -> bool:
-    return (folder / "structformer.json").is_file()
-
-
 def _load(folder: Path) -> tuple[Any, str | None]:
     """A saved model, and the name of the column it predicts if fit wrote it."""
     from structformer.estimators import load
 
-    about = folder / "fit.json"
+    about = folder / FITTED
     try:
         target = json.loads(about.read_text(encoding="utf-8")).get("target") if about.is_file() else None
     except ValueError as error:

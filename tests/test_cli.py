@@ -123,7 +123,7 @@ def test_encode_a_graph(folder):
         ),
         (
             ["fit", "{}/train.csv", "--target", "answer", "--out", "{}"],
-            "{} exists and is not a structformer model",
+            "{} exists and is not a model that structformer fit wrote",
         ),
         (["fit", "{}/train.csv", "--target", "answer", "--out", "{}/m", "--task", "guess"], "(got 'guess')"),
         (

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from structformer.estimators.base import State, run_training, seeded
 from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, token_input
+from structformer.models.choice import config_from_state, config_state
 from structformer.models.encoder import SOESEncoderConfig
-from structformer.models.masked import MaskedEncoder
+from structformer.models.masked import MaskedEncoder, MaskedOutput
 from structformer.models.pooled import TokenInput
 from structformer.tokenize import GraphTokenizer, SetTokenizer
 from structformer.tokenize.graphs import as_list
@@ -81,13 +82,13 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         self.model_ = seeded(seed, lambda: MaskedEncoder(given, config))
 
     def _state(self) -> State:
-        config = asdict(self.model_.encoder.config)
+        config = config_state(self.model_.encoder.config)
         return {**super()._state(), "input": asdict(self._input), "config": config}
 
     def _restore(self, state: State) -> None:
         self.tokenizer_ = self._tokenizer.from_dict(state["tokenizer"])
         self._input = TokenInput(**state["input"])
-        self._build(self._input, SOESEncoderConfig(**state["config"]), seed=0)
+        self._build(self._input, config_from_state(state["config"]), seed=0)
 
 
 class SetEncoder(MaskedTokenEncoder):
@@ -145,6 +146,8 @@ class GraphEncoder(MaskedTokenEncoder):
 def self_supervised_loss(model: nn.Module, tokens: TokenSet, variance: float = 1.0) -> Tensor:
     """Return what hidden tokens were told wrong, plus half the disagreement of two views of tokens and of sets.
 
+    What the encoder itself adds to the loss is added as it is, the mean over both views.
+
     Args:
         model: The encoder.
         tokens: The sets of a batch, as they are.
@@ -152,7 +155,8 @@ def self_supervised_loss(model: nn.Module, tokens: TokenSet, variance: float = 1
             vary so little that else they would not count.
     """
     views = [corrupted(tokens) for _ in range(2)]
-    first, second = (model(view, masked) for view, masked in views)
+    outputs: list[MaskedOutput] = [model(view, masked) for view, masked in views]
+    first, second = outputs
     hidden = [masked for _, masked in views]
     told = reconstruction_loss(first.features, tokens.x, hidden[0])
     told = told + reconstruction_loss(second.features, tokens.x, hidden[1])
@@ -160,7 +164,8 @@ def self_supervised_loss(model: nn.Module, tokens: TokenSet, variance: float = 1
     apart = agreement_loss(first.tokens[some], second.tokens[some])
     if tokens.num_sets > 1:
         apart = apart + agreement_loss(first.sets, second.sets)
-    return told / (2 * variance) + apart / 2
+    own = (first.encoded.loss + second.encoded.loss) / 2
+    return told / (2 * variance) + apart / 2 + own
 
 
 def corrupted(tokens: TokenSet) -> tuple[TokenSet, Bool[Tensor, " tokens"]]:

@@ -27,6 +27,10 @@ class GraphClassifier(_Graphs, PooledClassifier):
     that a random walk is back after so many steps.
 
     Args:
+        model: "soes", which learns the graph anew in every step, or "ressformer", which repeats one block with a memory
+            and several experts (`ReSSFormer`).
+        model_options: Further settings of that model by name, such as {"experts": 8}: fields of `SOESEncoderConfig` or
+            `ReSSFormerConfig`.
         width: Features of an embedded node.
         steps: Times that the graph is learned anew and listened along.
         heads: Attention heads; must divide ``width``.

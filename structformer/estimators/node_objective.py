@@ -31,6 +31,8 @@ class NodeObjective:
     labels that are visible would teach the graph anything at all. All stay visible, and both parts of the model are
     to say what label propagation along the untrained graph says: training may smooth that, and not lose it.
 
+    What the encoder itself adds to a loss is added as it is.
+
     Args:
         target: Class of each node, -1 where it is not known.
         classes: Number of classes.
@@ -65,7 +67,8 @@ class NodeObjective:
         if self.anchor is not None:
             out: NodeOutput = model(tokens, self.labels.to(device))
             anchor = self.anchor.to(device)
-            return F.cross_entropy(out.read, anchor) - (anchor * (out.spread + 1e-3).log()).sum(-1).mean()
+            told = F.cross_entropy(out.read, anchor) - (anchor * (out.spread + 1e-3).log()).sum(-1).mean()
+            return told + out.encoded.loss
         order = torch.randperm(len(self.known), generator=self.generator)
         hidden = self.known[order[: (len(order) + 1) // 2]]
         visible = self.labels.index_fill(0, hidden, 0.0).to(device)
@@ -75,6 +78,7 @@ class NodeObjective:
             self._fit(out.outputs, hidden.to(device))
             + self._fit(out.read, self.known.to(device))
             + F.cross_entropy(out.read, teacher)
+            + out.encoded.loss
         )
 
     def _fit(self, logits: Float[Tensor, "nodes classes"], nodes: Int[Tensor, " some"]) -> Float[Tensor, ""]:

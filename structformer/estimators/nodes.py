@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
 from structformer.estimators.targets import ClassWeight, class_weights
 from structformer.graph import TokenGraph
+from structformer.models.choice import ModelName, config_from_state, config_state
 from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.node import NodeModel, NodeOutput
 from structformer.models.pooled import TokenInput
@@ -45,6 +46,10 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     names it.
 
     Args:
+        model: "soes", which learns the graph anew in every step, or "ressformer", which repeats one block with a memory
+            and several experts (`ReSSFormer`).
+        model_options: Further settings of that model by name, such as {"experts": 8}: fields of `SOESEncoderConfig` or
+            `ReSSFormerConfig`.
         width: Features of an embedded node.
         steps: Times that the graph is learned anew and listened along.
         heads: Attention heads; must divide ``width``.
@@ -84,6 +89,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     def __init__(
         self,
         *,
+        model: ModelName = "soes",
+        model_options: Mapping[str, Any] | None = None,
         width: int = 64,
         steps: int = 2,
         heads: int = 4,
@@ -102,6 +109,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         super().__init__(
+            model=model,
+            model_options=model_options,
             width=width,
             steps=steps,
             heads=heads,
@@ -271,7 +280,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         return {
             **super()._state(),
             "input": asdict(self._input),
-            "config": asdict(self.model_.encoder.config),
+            "config": config_state(self.model_.encoder.config),
             "classes": self._classes.to_dict(),
             "nodes": self._nodes,
             "mark": self._mark,
@@ -283,7 +292,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self.classes_ = self._classes.values
         self._nodes, self._mark = state["nodes"], state["mark"]
         self._input = TokenInput(**state["input"])
-        self._build(self._input, SOESEncoderConfig(**state["config"]), seed=0, trust=1.0)
+        self._build(self._input, config_from_state(state["config"]), seed=0, trust=1.0)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**super()._tensors(), "known": self._known}

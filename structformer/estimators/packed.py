@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from structformer.estimators.base import State, StructFormerEstimator
 from structformer.estimators.parts import joined
 from structformer.graph import TokenGraph
+from structformer.models.choice import ModelName, encoder_config
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.pooled import TokenInput
 from structformer.tokens import TokenSet
@@ -37,6 +38,8 @@ class PackedEstimator(StructFormerEstimator):
     def __init__(
         self,
         *,
+        model: ModelName = "soes",
+        model_options: Mapping[str, Any] | None = None,
         width: int = 64,
         steps: int = 2,
         heads: int = 4,
@@ -54,6 +57,8 @@ class PackedEstimator(StructFormerEstimator):
         verbose: bool | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
+        self.model: ModelName = model
+        self.model_options = model_options
         self.width = width
         self.steps = steps
         self.heads = heads
@@ -75,7 +80,8 @@ class PackedEstimator(StructFormerEstimator):
         """Return the graph learned over the tokens of ``X``: who listens to whom, and how much.
 
         Tokens carry the data's own names where it has some. The graph is that of the last step; ``steps`` holds
-        those of all steps. Several sets or graphs share one TokenGraph, whose ``ptr`` says where each begins.
+        those of all steps, and in each step of a ReSSFormer those of all layers. Several sets or graphs share one
+        TokenGraph, whose ``ptr`` says where each begins.
 
         Raises:
             ValueError: ``X`` cannot be read.
@@ -93,7 +99,9 @@ class PackedEstimator(StructFormerEstimator):
                 yield model(in_double(tokens.select(sets)))
 
     def _encoder_config(self, given: TokenInput) -> SOESEncoderConfig:
-        return SOESEncoderConfig(
+        return encoder_config(
+            self.model,
+            self.model_options,
             width=self.width,
             steps=self.steps,
             heads=self.heads,

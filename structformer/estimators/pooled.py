@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -18,8 +18,9 @@ from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, batches, token_input
 from structformer.estimators.parts import FEWEST_TO_SPLIT, split
 from structformer.estimators.targets import ClassWeight, class_labels, class_weights, importance, numbers
+from structformer.models.choice import ModelName, config_from_state, config_state
 from structformer.models.encoder import SOESEncoderConfig
-from structformer.models.pooled import PooledModel, TokenInput
+from structformer.models.pooled import PooledModel, PooledOutput, TokenInput
 from structformer.tokenize import GraphTokenizer, SetTokenizer
 from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
@@ -108,7 +109,8 @@ class PooledEstimator(PackedEstimator):
         self._build(self._input, self._encoder_config(self._input), outputs, seed)
 
         def loss(model: nn.Module, batch: Batch) -> Tensor:
-            return self._loss(model(batch.tokens).outputs, batch.target, batch.weight)
+            out: PooledOutput = model(batch.tokens)
+            return self._loss(out.outputs, batch.target, batch.weight) + out.encoded.loss
 
         def validate(model: nn.Module) -> float:
             assert part is not None
@@ -141,7 +143,7 @@ class PooledEstimator(PackedEstimator):
 
     def _state(self) -> State:
         outputs = self.model_.head[-1].out_features
-        config = asdict(self.model_.encoder.config)
+        config = config_state(self.model_.encoder.config)
         return {**super()._state(), "input": asdict(self._input), "config": config, "outputs": outputs}
 
     def _restore(self, state: State) -> None:
@@ -149,7 +151,7 @@ class PooledEstimator(PackedEstimator):
         if isinstance(self.tokenizer_, SetTokenizer):
             self.n_features_in_ = self.tokenizer_.num_features_
         self._input = TokenInput(**state["input"])
-        self._build(self._input, SOESEncoderConfig(**state["config"]), state["outputs"], seed=0)
+        self._build(self._input, config_from_state(state["config"]), state["outputs"], seed=0)
 
 
 class PooledClassifier(ClassifierMixin, PooledEstimator):
@@ -158,6 +160,8 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
     def __init__(
         self,
         *,
+        model: ModelName = "soes",
+        model_options: Mapping[str, Any] | None = None,
         width: int = 64,
         steps: int = 2,
         heads: int = 4,
@@ -177,6 +181,8 @@ class PooledClassifier(ClassifierMixin, PooledEstimator):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         super().__init__(
+            model=model,
+            model_options=model_options,
             width=width,
             steps=steps,
             heads=heads,

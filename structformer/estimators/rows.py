@@ -38,6 +38,12 @@ def bare_rows(cells: TokenSet) -> TokenSet:
     return out
 
 
+def text_width(cells: TokenSet) -> int:
+    """Return the features of a text; 0 where the table has none."""
+    text = cells.get("text")
+    return 0 if text is None else text.shape[1]
+
+
 def take_rows(cells: TokenSet, rows: Int[Tensor, " some"], columns: Sequence[Column]) -> TokenSet:
     """Return some rows, with only those texts that stand in them."""
     part = cells.select(rows)

@@ -15,6 +15,10 @@ class SetClassifier(PooledClassifier):
     Sets are arrays, tensors, nested lists or DataFrames of shape [n, F], n at least 1 and free to differ.
 
     Args:
+        model: "soes", which learns the graph anew in every step, or "ressformer", which repeats one block with a memory
+            and several experts (`ReSSFormer`).
+        model_options: Further settings of that model by name, such as {"experts": 8}: fields of `SOESEncoderConfig` or
+            `ReSSFormerConfig`.
         width: Features of an embedded element.
         steps: Times that the graph is learned anew and listened along.
         heads: Attention heads; must divide ``width``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
@@ -16,18 +16,12 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import State, StructFormerEstimator, run_training, seeded
 from structformer.estimators.parts import FEWEST_TO_SPLIT, split
-from structformer.estimators.rows import bare_rows, canonical_order, take_rows
-from structformer.estimators.table_networks import (
-    Said,
-    ask,
-    column_table,
-    mean_outputs,
-    remember,
-    row_graph,
-)
+from structformer.estimators.rows import bare_rows, canonical_order, take_rows, text_width
+from structformer.estimators.table_networks import Said, ask, column_table, mean_outputs, remember, row_graph
 from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
-from structformer.models.table import RowMemory, TableModel, TableModelConfig
+from structformer.models.choice import ModelName
+from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput
 from structformer.tokenize.columns import Infinite
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
@@ -53,8 +47,10 @@ class TableEstimator(StructFormerEstimator):
     def __init__(
         self,
         *,
+        model: ModelName = "soes",
+        model_options: Mapping[str, Any] | None = None,
         width: int = 64,
-        cell_steps: int = 1,
+        cell_steps: int | None = None,
         row_steps: int = 1,
         heads: int = 4,
         cell_neighbors: int = 8,
@@ -74,6 +70,8 @@ class TableEstimator(StructFormerEstimator):
         verbose: bool | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
+        self.model: ModelName = model
+        self.model_options = model_options
         self.width = width
         self.cell_steps = cell_steps
         self.row_steps = row_steps
@@ -118,7 +116,8 @@ class TableEstimator(StructFormerEstimator):
 
     def _batch_loss(self, model: nn.Module, item: Batch) -> Tensor:
         cells, labels, target, weight = item
-        return self._loss(model(cells, labels=labels).outputs, target, weight)
+        out: TableOutput = model(cells, labels=labels)
+        return self._loss(out.outputs, target, weight) + out.cells.loss
 
     def _validation_score(self, model: TableModel, held: Rows, memory: RowMemory) -> float:
         cells, target, weight = held
@@ -145,7 +144,7 @@ class TableEstimator(StructFormerEstimator):
         self.row_names_ = [names[row] for row in order.tolist()]
         cells, kept = bare_rows(cells).select(order), torch.from_numpy(target)[order]
         features = self._label_features(kept)
-        shape = {"labels": features.shape[1], "text": _text_width(cells), "members": self._members(cells)}
+        shape = {"labels": features.shape[1], "text": text_width(cells), "members": self._members(cells)}
         self._build({"config": asdict(self._config(len(order))), **shape}, seed)
         splits = held is None and self.patience is not None and self.validation_fraction
         self.histories_ = []
@@ -202,9 +201,11 @@ class TableEstimator(StructFormerEstimator):
             del self.feature_names_in_
 
     def _config(self, rows: int) -> TableModelConfig:
+        # What a ReSSFormer writes into its memory in one step is read in the next.
+        usual = 2 if self.model == "ressformer" else 1
         return TableModelConfig(
             width=self.width,
-            cell_steps=self.cell_steps,
+            cell_steps=usual if self.cell_steps is None else self.cell_steps,
             row_steps=self.row_steps,
             heads=self.heads,
             cell_neighbors=self.cell_neighbors,
@@ -213,6 +214,8 @@ class TableEstimator(StructFormerEstimator):
             cell_dropout=0.2,
             # Few rows cannot tell a bend from noise: two bins for 250 rows, 16 for 16,000.
             bins=min(32, max(2, math.isqrt(rows) // 8)),
+            model=self.model,
+            options=self.model_options,
         )
 
     def _build(self, shape: State, seed: int) -> None:
@@ -342,8 +345,3 @@ class TableEstimator(StructFormerEstimator):
 
 def _at(weight: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if weight is None else weight[rows]
-
-
-def _text_width(cells: TokenSet) -> int:
-    text = cells.get("text")
-    return 0 if text is None else text.shape[1]

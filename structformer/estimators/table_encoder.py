@@ -96,7 +96,7 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         loss = 0.5 * agreement_loss(outs[0].rows, outs[1].rows)
         for out, (_, changed) in zip(outs, views, strict=True):
             total, count = reconstruction(out.outputs, cells, changed, columns, weight)
-            loss = loss + 0.5 * total / count.clamp(min=1e-9)
+            loss = loss + 0.5 * total / count.clamp(min=1e-9) + 0.5 * out.cells.loss
         return loss
 
     def _validation_score(self, model: TableModel, held: Rows, memory: RowMemory) -> float:

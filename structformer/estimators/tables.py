@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from structformer.estimators.base import Classes, Scale, State
 from structformer.estimators.table_base import TableEstimator
 from structformer.estimators.targets import ClassWeight, class_labels, class_weights, numbers
+from structformer.models.choice import ModelName
 from structformer.tokenize.columns import Infinite
 from structformer.training import Callback
 from structformer.training.objectives import classification_loss, regression_loss
@@ -27,8 +28,12 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
     training row that is given again finds itself among them, as with k nearest neighbours.
 
     Args:
+        model: What reads the cells of a row: "soes", which learns a graph over them, or "ressformer", which repeats one
+            block with a memory and several experts (`ReSSFormer`). How rows listen to rows is the same.
+        model_options: Further settings of that model by name, such as {"experts": 8}: fields of `SOESEncoderConfig` or
+            `ReSSFormerConfig`.
         width: Features of a cell and of a row.
-        cell_steps: Times that the cells of a row attend to each other.
+        cell_steps: Times that the cells of a row attend to each other; None is 1, or 2 for "ressformer".
         row_steps: Times that rows attend to training rows.
         heads: Attention heads.
         cell_neighbors: Cells that a cell may listen to.
@@ -75,8 +80,10 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
     def __init__(
         self,
         *,
+        model: ModelName = "soes",
+        model_options: Mapping[str, Any] | None = None,
         width: int = 64,
-        cell_steps: int = 1,
+        cell_steps: int | None = None,
         row_steps: int = 1,
         heads: int = 4,
         cell_neighbors: int = 8,
@@ -98,6 +105,8 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         super().__init__(
+            model=model,
+            model_options=model_options,
             width=width,
             cell_steps=cell_steps,
             row_steps=row_steps,

@@ -33,6 +33,7 @@ class SOESEncoderConfig:
         shared: One block used for all steps instead of one a step.
         edge_features: Features of an edge of the data's own graph (0: edges carry none).
         learn: False attends along the data's own edges only.
+        search: How neighbours are found; see :func:`structformer.ops.neighbors`.
         checkpoint: Keep only the states between steps and compute the rest again in the backward pass: less
             memory for about a third more time. Training alone; values and gradients stay the same.
     """
@@ -48,6 +49,7 @@ class SOESEncoderConfig:
     shared: bool = False
     edge_features: int = 0
     learn: bool = True
+    search: str = "auto"
     checkpoint: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +79,11 @@ class Encoded:
         pairs = zip(self.graphs, self.graphs[1:], strict=False)
         return torch.stack([later.change(earlier) for earlier, later in pairs]).mean()
 
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """What the encoder itself adds to a training loss, weighted as it should be: nothing here."""
+        return self.tokens.new_zeros(())
+
 
 class SOESBlock(nn.Module):
     """One step, pre-norm: h ← h + ASAM(h, SOES(h)); h ← h + FFN(h)."""
@@ -92,6 +99,7 @@ class SOESBlock(nn.Module):
                 affinity=config.affinity,
                 normalizer=config.normalizer,
                 learn=config.learn,
+                search=config.search,
             )
         )
         self.attention = ASAM(
@@ -184,6 +192,35 @@ class EdgeFeatures:
         return self.values[place] * found[:, None].to(self.values.dtype)
 
 
+def given_edges(
+    config: SOESEncoderConfig,
+    h: Float[Tensor, "tokens width"],
+    ptr: Int[Tensor, "pointers"],
+    edge_index: Int[Tensor, "2 edges"] | None,
+    edge_attr: Float[Tensor, "edges features"] | None,
+    graph: TokenGraph | None,
+) -> tuple[TokenGraph | None, EdgeFeatures | None]:
+    """Check what an encoder is given, and return the data's own edges and their attributes.
+
+    Raises:
+        ValueError: ``h`` has another width than the encoder, edge attributes are missing or unwanted, an edge joins
+            two sets, or edges are given twice.
+    """
+    if h.shape[-1] != config.width:
+        raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
+    if edge_index is None:
+        return None, None
+    if graph is not None:
+        raise ValueError("graph and edge_index were both given; edges of a graph are marked in graph.given")
+    found = 0 if edge_attr is None else edge_attr.shape[1]
+    if found != config.edge_features:
+        raise ValueError(
+            f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
+        )
+    given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr)
+    return given, None if edge_attr is None else EdgeFeatures(edge_index, edge_attr, len(h))
+
+
 class SOESEncoder(nn.Module):
     """Encode the tokens of each set along graphs learned from their content (DESIGN 2.2, 2.3).
 
@@ -232,24 +269,9 @@ class SOESEncoder(nn.Module):
                 or an edge joins two sets.
         """
         config = self.config
-        if h.shape[-1] != config.width:
-            raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
-        found = 0 if edge_attr is None else edge_attr.shape[1]
-        if edge_index is not None and found != config.edge_features:
-            raise ValueError(
-                f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
-            )
-        if graph is not None and edge_index is not None:
-            raise ValueError(
-                "graph and edge_index were both given; edges of a graph are marked in graph.given"
-            )
         if ptr is None:
             ptr = torch.tensor([0, len(h)], device=h.device)
-        given, edges = None, None
-        if edge_index is not None:
-            given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr)
-            if edge_attr is not None:
-                edges = EdgeFeatures(edge_index, edge_attr, len(h))
+        given, edges = given_edges(config, h, ptr, edge_index, edge_attr, graph)
         # Where every token may listen to all others of its set, the search has but one answer.
         complete = graph is None and config.learn and self._largest(ptr) - 1 <= config.neighbors
         topology, keep = graph, graph is not None or complete or not config.learn

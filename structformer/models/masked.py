@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.choice import build_encoder
+from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, edge_attributes, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.readout import SetPooling
@@ -38,7 +39,7 @@ class MaskedEncoder(nn.Module):
 
     Args:
         tokens: What raw tokens look like.
-        config: The encoder.
+        config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
     """
 
     def __init__(self, tokens: TokenInput, config: SOESEncoderConfig) -> None:
@@ -46,7 +47,7 @@ class MaskedEncoder(nn.Module):
         width = config.width
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.hidden = nn.Parameter(torch.randn(width) / math.sqrt(width))
-        self.encoder = SOESEncoder(config)
+        self.encoder = build_encoder(config)
         prefer_given(self.encoder, bonus=6.0, sharpness=1.0)
         self.pooling = SetPooling(width, config.heads)
         self.decoder = nn.Sequential(

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.choice import build_encoder
+from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, encode, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.ops import edge_sum
@@ -47,7 +48,7 @@ class NodeModel(nn.Module):
     Args:
         tokens: What raw tokens look like.
         classes: Number of classes.
-        config: The encoder.
+        config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
         spread: α, how far labels travel.
         rounds: Times that labels are passed on.
         given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
@@ -68,7 +69,7 @@ class NodeModel(nn.Module):
         self.embedding = FeatureEmbedding(
             tokens.features, config.width, tokens.bins, tokens.token_types, dropout=config.dropout
         )
-        self.encoder = SOESEncoder(config)
+        self.encoder = build_encoder(config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.width, classes)
         # Nothing is known about the features at first; labels along the graph already are a good guess.

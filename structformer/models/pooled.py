@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from structformer.models.encoder import Encoded, SOESBlock, SOESEncoder, SOESEncoderConfig
+from structformer.models.choice import Encoder, build_encoder
+from structformer.models.encoder import Encoded, SOESBlock, SOESEncoderConfig
+from structformer.models.ressformer_block import ReSSFormerBlock
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.readout import SetPooling
 from structformer.tokens import TokenSet
@@ -46,13 +48,18 @@ class PooledModel(nn.Module):
 
     Attention and pooling average, so that nothing in them tells a set from the same set twice: the pooled vector
     is given the logarithm of the set's size.
+
+    Args:
+        tokens: What raw tokens look like.
+        outputs: Numbers to read out for a set.
+        config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
     """
 
     def __init__(self, tokens: TokenInput, outputs: int, config: SOESEncoderConfig) -> None:
         super().__init__()
         width = config.width
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
-        self.encoder = SOESEncoder(config)
+        self.encoder = build_encoder(config)
         prefer_given(self.encoder, bonus=4.0)
         self.pooling = SetPooling(width, config.heads)
         self.size = nn.Linear(1, width)
@@ -66,7 +73,7 @@ class PooledModel(nn.Module):
         return PooledOutput(self.head(pooled), pooled, encoded)
 
 
-def prefer_given(encoder: SOESEncoder, bonus: float, sharpness: float | None = None) -> None:
+def prefer_given(encoder: Encoder, bonus: float, sharpness: float | None = None) -> None:
     """Let the data's own edges outweigh learned ones until training knows better.
 
     Args:
@@ -75,13 +82,13 @@ def prefer_given(encoder: SOESEncoder, bonus: float, sharpness: float | None = N
         sharpness: The first e^τ; a small one lets an edge between unlike tokens count too. None leaves it.
     """
     for block in encoder.blocks:
-        assert isinstance(block, SOESBlock)
+        assert isinstance(block, SOESBlock | ReSSFormerBlock)
         nn.init.constant_(block.structure.given_bonus, bonus)
         if sharpness is not None:
             nn.init.constant_(block.structure.log_sharpness, math.log(sharpness))
 
 
-def encode(embedding: FeatureEmbedding, encoder: SOESEncoder, tokens: TokenSet) -> Encoded:
+def encode(embedding: FeatureEmbedding, encoder: Encoder, tokens: TokenSet) -> Encoded:
     """Embed and encode the tokens of a packed batch along its own edges and the learned ones."""
     h = embedding(tokens.x, tokens.get("token_type"))
     edge_attr = edge_attributes(tokens, encoder.config, h)

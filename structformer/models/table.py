@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.choice import build_encoder, encoder_config
+from structformer.models.encoder import Encoded
 from structformer.nn.asam import ASAM, ASAMConfig
 from structformer.nn.embedding import CellEmbedding
 from structformer.nn.feedforward import FeedForward
@@ -34,6 +36,8 @@ class TableModelConfig:
         dropout: Probability of dropping a feature or an attention weight.
         cell_dropout: Probability of hiding a whole cell in training.
         bins: Pieces of the function that embeds a number.
+        model: What encodes the cells of a row: "soes" or "ressformer".
+        options: Further fields of that encoder's config by name; None is none.
     """
 
     width: int = 64
@@ -45,6 +49,8 @@ class TableModelConfig:
     dropout: float = 0.1
     cell_dropout: float = 0.1
     bins: int = 16
+    model: str = "soes"
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,13 +141,16 @@ class TableModel(nn.Module):
         self.config = config
         width = config.width
         self.embedding = CellEmbedding(columns, width, config.bins, text_features)
-        self.cells = SOESEncoder(
-            SOESEncoderConfig(
+        self.cells = build_encoder(
+            encoder_config(
+                config.model,
+                config.options,
                 width=width,
                 steps=config.cell_steps,
                 heads=config.heads,
                 neighbors=config.cell_neighbors,
                 dropout=config.dropout,
+                edge_features=0,
             )
         )
         # Columns have names, so each may have a read-out of its own without any order among them.

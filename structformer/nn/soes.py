@@ -26,6 +26,7 @@ class SOESConfig:
         sharpness: Initial e^τ, the factor on the cosine affinities.
         given_bonus: Initial γ, added to the affinity of an edge that the data itself has.
         learn: False keeps the data's own edges (and self-loops) and learns their weights only.
+        search: How neighbours are found; see :func:`structformer.ops.neighbors`.
     """
 
     width: int = 64
@@ -35,6 +36,7 @@ class SOESConfig:
     sharpness: float = 4.0
     given_bonus: float = 1.0
     learn: bool = True
+    search: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("width", "neighbors", "affinity"):
@@ -74,6 +76,7 @@ class SOES(nn.Module):
         ptr: Int[Tensor, "pointers"] | None = None,
         *,
         source: Float[Tensor, "sources width"] | None = None,
+        speaker: Float[Tensor, "tokens width"] | None = None,
         source_ptr: Int[Tensor, "pointers"] | None = None,
         given: TokenGraph | None = None,
         topology: TokenGraph | None = None,
@@ -86,6 +89,7 @@ class SOES(nn.Module):
             h: States of the tokens that listen.
             ptr: Boundaries of the sets; None is one set.
             source: States of the tokens listened to; None is ``h`` itself.
+            speaker: Other states of the same tokens, by which they are chosen; None is ``h``.
             source_ptr: Boundaries of the sets of ``source``, as many sets as ``ptr`` has.
             given: The data's own edges, always kept.
             topology: Edges to weigh, with nothing searched (a graph known from an earlier step).
@@ -94,10 +98,12 @@ class SOES(nn.Module):
             causal: Let a token listen only to itself and to earlier tokens of its set.
 
         Raises:
-            ValueError: As in :func:`structformer.ops.neighbors`.
+            ValueError: If ``source`` and ``speaker`` are both given, or as in :func:`structformer.ops.neighbors`.
         """
-        u = F.normalize(self.query(h), dim=-1)
-        w = F.normalize(self.key(h if source is None else source), dim=-1)
+        if source is not None and speaker is not None:
+            raise ValueError("source and speaker were both given; speaker is for the tokens of h themselves")
+        spoken = next(x for x in (source, speaker, h) if x is not None)
+        u, w = self.listening(h), self.speaking(spoken)
         graph = topology
         if graph is None:
             graph = neighbors(
@@ -110,7 +116,25 @@ class SOES(nn.Module):
                 exclude_self=exclude_self,
                 causal=causal,
                 given=given,
+                method=self.config.search,
             )
+        return self.weigh(u, w, graph)
+
+    def listening(self, h: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens affinity"]:
+        """Return u_i, by which a token chooses whom it listens to."""
+        return F.normalize(self.query(h), dim=-1)
+
+    def speaking(self, h: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens affinity"]:
+        """Return w_j, by which a token is chosen."""
+        return F.normalize(self.key(h), dim=-1)
+
+    def weigh(
+        self,
+        u: Float[Tensor, "targets affinity"],
+        w: Float[Tensor, "sources affinity"],
+        graph: TokenGraph,
+    ) -> TokenGraph:
+        """Return the graph with the weights Â of its edges."""
         bonus = None if graph.given is None else self.given_bonus * graph.given.to(u.dtype)
         sharp = (self.log_sharpness.exp() * u)[:, None]
         weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)

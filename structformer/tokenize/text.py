@@ -46,8 +46,8 @@ class TextTokenizer:
             raise TypeError(f"text must be str or bytes (got {type(text).__name__})")
         return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).astype(np.int64))
 
-    def decode(self, ids: Int[Tensor, "tokens"]) -> str:
-        """The text of some ids; a byte sequence that is no UTF-8 shows as the replacement character.
+    def to_bytes(self, ids: Int[Tensor, "tokens"]) -> bytes:
+        """The bytes of some ids.
 
         Raises:
             ValueError: if an id is outside 0 to 255.
@@ -55,7 +55,15 @@ class TextTokenizer:
         wrong = (ids < 0) | (ids > 255)
         if wrong.any():
             raise ValueError(f"ids must lie in 0 to 255 (got {int(ids[wrong][0])})")
-        raw = bytes(ids.cpu().to(torch.uint8).tolist())
+        return bytes(ids.cpu().to(torch.uint8).tolist())
+
+    def decode(self, ids: Int[Tensor, "tokens"]) -> str:
+        """The text of some ids; a byte sequence that is no UTF-8 shows as the replacement character.
+
+        Raises:
+            ValueError: if an id is outside 0 to 255.
+        """
+        raw = self.to_bytes(ids)
         try:
             return raw.decode("utf-8", errors="surrogatepass")
         except UnicodeDecodeError:

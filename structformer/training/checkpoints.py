@@ -31,7 +31,7 @@ def save_checkpoint(
         TypeError: ``state`` holds something that JSON cannot.
     """
     folder = Path(folder)
-    if not _is_ours(folder):
+    if not may_be_written(folder):
         raise FileExistsError(f"{folder} exists and is not a structformer model: choose another name")
     weights = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
     digest = hashlib.sha256(weights).hexdigest()
@@ -72,8 +72,8 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dic
     return found["state"], load(weights)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether the folder may be written to: absent, a checkpoint, or what an interrupted first save left."""
+def may_be_written(folder: Path) -> bool:
+    """Return whether a folder may be written to: absent, a checkpoint, or left by an interrupted first save."""
     if not folder.exists():
         return True
     if not folder.is_dir():

@@ -5,12 +5,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import structformer as sf
 from structformer.estimators.base import Classes, Scale, exact, run_training, seeded
 from structformer.training import TrainingConfig, index_loader, save_checkpoint
+
+ESTIMATORS = [name for name in sf.estimators.__all__ if name != "load"]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,18 @@ def test_parameters_survive_json():
     expected = {**given, "random_state": None, "callbacks": None}
     assert {name: again[name] for name in given} == expected
     assert set(again) == set(model.get_params())
+
+
+@pytest.mark.parametrize("estimator", [getattr(sf, name) for name in ESTIMATORS])
+def test_the_model_is_a_parameter_like_others(estimator):
+    plain = estimator()
+    assert (plain.model, plain.model_options) == ("soes", None)
+    options = {"experts": 3, "top": None}
+    found = clone(estimator(model="ressformer", model_options=options)).get_params()
+    assert (found["model"], found["model_options"]) == ("ressformer", options)
+    assert plain.set_params(model="ressformer").model == "ressformer"
+    said = json.loads(json.dumps(estimator(model="ressformer", model_options=options)._plain_parameters()))
+    assert estimator._parameters_from(said).model_options == options
 
 
 def test_an_unfitted_estimator_is_not_saved(tmp_path):

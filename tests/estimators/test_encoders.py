@@ -12,10 +12,13 @@ from sklearn.linear_model import LogisticRegression
 import structformer as sf
 from structformer.estimators.encoders import corrupted, self_supervised_loss
 from structformer.models import SOESEncoderConfig, TokenInput
+from structformer.models.encoder import Encoded
 from structformer.models.masked import MaskedEncoder
+from structformer.models.ressformer import ReSSFormerConfig
 from structformer.tokens import TokenSet
 
 FAST = {"width": 16, "heads": 2, "epochs": 3, "random_state": 0, "verbose": False}
+models = pytest.mark.parametrize("model", ["soes", "ressformer"])
 
 
 def tokens(rng, edges=True):
@@ -42,9 +45,10 @@ def test_a_view_hides_tokens_and_drops_edges_with_their_attributes(rng):
     assert corrupted(tokens(rng, edges=False))[0].edge_index is None
 
 
-def test_the_loss_teaches_every_parameter(rng):
+@pytest.mark.parametrize("kind", [SOESEncoderConfig, ReSSFormerConfig])
+def test_the_loss_teaches_every_parameter(rng, kind):
     part = tokens(rng).select(torch.tensor([0, 1]))
-    config = SOESEncoderConfig(width=16, heads=2, neighbors=3, edge_features=1)
+    config = kind(width=16, heads=2, neighbors=3, edge_features=1)
     model = MaskedEncoder(TokenInput(3, edge_features=1), config)
     loss = self_supervised_loss(model, part)
     loss.backward()
@@ -52,6 +56,17 @@ def test_the_loss_teaches_every_parameter(rng):
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_what_the_encoder_adds_is_part_of_the_loss(rng, monkeypatch):
+    part = tokens(rng, edges=False)
+    model = MaskedEncoder(TokenInput(3), SOESEncoderConfig(width=16, heads=2, neighbors=3)).eval()
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        losses.append(self_supervised_loss(model, part))
+        monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
+    torch.testing.assert_close(losses[1], losses[0] + 7)
 
 
 def blocks(seed=0):
@@ -68,27 +83,31 @@ def test_one_graph_gives_nodes_and_a_list_gives_graphs():
     assert model.get_feature_names_out().tolist()[:2] == ["graphencoder0", "graphencoder1"]
 
 
-def test_what_is_saved_encodes_the_same(tmp_path):
+@models
+def test_what_is_saved_encodes_the_same(tmp_path, model):
     graph, sets = nx.karate_club_graph(), [np.arange(2.0 * n).reshape(n, 2) for n in range(1, 9)]
-    for place, (encoder, X) in enumerate([(sf.GraphEncoder(**FAST), graph), (sf.SetEncoder(**FAST), sets)]):
+    for place, (kind, X) in enumerate([(sf.GraphEncoder, graph), (sf.SetEncoder, sets)]):
+        encoder = kind(**FAST, model=model)
         vectors = encoder.fit_transform(X)
         again = sf.load(encoder.save(tmp_path / str(place)))
+        assert type(again.model_.encoder) is type(encoder.model_.encoder)
         np.testing.assert_array_equal(again.transform(X), vectors)
 
 
-def test_node_vectors_follow_the_nodes():
+@models
+def test_node_vectors_follow_the_nodes(model):
     graph = nx.karate_club_graph()
-    model = sf.GraphEncoder(**FAST).fit(graph)
-    vectors = model.transform(graph)
+    encoder = sf.GraphEncoder(**FAST, model=model).fit(graph)
+    vectors = encoder.transform(graph)
     order = np.random.default_rng(0).permutation(34).tolist()
     moved = nx.Graph()
     moved.add_nodes_from((node, graph.nodes[node]) for node in order)
     moved.add_edges_from(graph.edges(data=True))
-    np.testing.assert_allclose(model.transform(moved), vectors[order], atol=1e-6)
-    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).transform(graph), vectors, atol=0)
-    again = sf.GraphEncoder(**FAST).fit(graph)
+    np.testing.assert_allclose(encoder.transform(moved), vectors[order], atol=1e-6)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(encoder)).transform(graph), vectors, atol=0)
+    again = sf.GraphEncoder(**FAST, model=model).fit(graph)
     np.testing.assert_array_equal(again.transform(graph), vectors)
-    assert model.learned_graph(graph).names == [str(node) for node in graph]
+    assert encoder.learned_graph(graph).names == [str(node) for node in graph]
 
 
 def test_node_vectors_know_what_their_neighbours_hold():
@@ -110,13 +129,14 @@ def test_node_vectors_know_what_their_neighbours_hold():
     assert scores[0] > scores[1]
 
 
-def test_set_vectors_do_not_depend_on_company_or_order():
+@models
+def test_set_vectors_do_not_depend_on_company_or_order(model):
     draw = np.random.default_rng(0)
     sets = [draw.normal(size=(draw.integers(1, 9), 2)) for _ in range(20)]
-    model = sf.SetEncoder(**FAST).fit(sets)
-    vectors = model.transform(sets)
-    np.testing.assert_allclose(model.transform(sets[3:4]), vectors[3:4], atol=1e-6)
-    np.testing.assert_allclose(model.transform(sets[::-1]), vectors[::-1], atol=1e-6)
+    encoder = sf.SetEncoder(**FAST, model=model).fit(sets)
+    vectors = encoder.transform(sets)
+    np.testing.assert_allclose(encoder.transform(sets[3:4]), vectors[3:4], atol=1e-6)
+    np.testing.assert_allclose(encoder.transform(sets[::-1]), vectors[::-1], atol=1e-6)
     assert np.isfinite(vectors).all()
     assert np.ptp(vectors, axis=0).min() > 0
 
@@ -134,6 +154,14 @@ def test_set_vectors_do_not_depend_on_company_or_order():
 def test_what_cannot_be_read_is_named(encoder, X, message):
     with pytest.raises(ValueError, match=message):
         encoder(**FAST).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "X"), [(sf.SetEncoder, [np.ones((2, 2))]), (sf.GraphEncoder, nx.path_graph(5))]
+)
+def test_an_unknown_model_is_named(encoder, X):
+    with pytest.raises(ValueError, match=r"""model must be "soes" or "ressformer" \(got 'nonsense'\)"""):
+        encoder(**FAST, model="nonsense").fit(X)
 
 
 def test_nothing_is_encoded_before_fit():

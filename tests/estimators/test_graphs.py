@@ -25,12 +25,12 @@ def renumbered(graph, draw):
     return other
 
 
-@pytest.fixture(scope="module")
-def symmetric():
+@pytest.fixture(scope="module", params=["soes", "ressformer"])
+def symmetric(request):
     # Most nodes of these have twins, so that neighbours tie, and more than a node may listen to.
     graphs = [nx.balanced_tree(2, 4), nx.cycle_graph(29), nx.star_graph(23), nx.circular_ladder_graph(13)] * 3
     graphs += [nx.random_labeled_tree(31, seed=i) for i in range(4)]
-    return graphs, sf.GraphClassifier(**FAST, neighbors=5).fit(graphs, [0, 1] * 8)
+    return graphs, sf.GraphClassifier(**FAST, model=request.param, neighbors=5).fit(graphs, [0, 1] * 8)
 
 
 @given(seed=st.integers(0, 2**31))

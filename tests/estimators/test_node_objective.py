@@ -4,6 +4,7 @@ from torch.nn import functional as F
 
 from structformer.estimators.node_objective import NodeObjective, one_hot
 from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
+from structformer.models.encoder import Encoded
 from structformer.tokens import TokenSet
 
 CLASSES = 3
@@ -95,3 +96,14 @@ def test_weights_of_classes_count_where_labels_are_fitted(rng, known):
     weighted.prepare(fresh, tokens)
     differs = not torch.isclose(plain(fresh, tokens), weighted(fresh, tokens))
     assert differs == (known == 23)
+
+
+@pytest.mark.parametrize("known", [7, 23])
+def test_what_the_encoder_adds_is_part_of_the_loss(rng, known, monkeypatch):
+    tokens, fresh, losses = nodes(rng), model().eval(), []
+    for _ in range(2):
+        objective = NodeObjective(target(known), CLASSES, None, seed=0)
+        objective.prepare(fresh, tokens)
+        losses.append(objective(fresh, tokens))
+        monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
+    torch.testing.assert_close(losses[1], losses[0] + 7)

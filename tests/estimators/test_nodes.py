@@ -14,6 +14,7 @@ from structformer.tokens import TokenSet
 
 FAST = {"width": 16, "heads": 2, "epochs": 3, "random_state": 0, "verbose": False}
 LEADERS = np.isin(np.arange(34), [0, 33])
+models = pytest.mark.parametrize("kind", ["soes", "ressformer"])
 
 
 def club(attributes=False):
@@ -86,16 +87,17 @@ def test_nodes_outside_the_mask_need_no_label(unknown):
     assert model.predict(graph).dtype.kind == "i"
 
 
-def test_data_carries_labels_and_mask():
+@models
+def test_data_carries_labels_and_mask(kind):
     data = blocks()
     data.train_mask = torch.arange(60) < 24
-    model = sf.NodeClassifier(random_state=0, epochs=40, width=32, verbose=False).fit(data)
+    settings = {"model": kind, "random_state": 0, "epochs": 40, "width": 32, "verbose": False}
+    model = sf.NodeClassifier(**settings).fit(data)
     rest = ~data.train_mask.numpy()
     assert (model.predict(data) == data.y.numpy())[rest].mean() > 0.85
-    again = sf.NodeClassifier(random_state=0, epochs=40, width=32, verbose=False).fit(
-        data, data.y.numpy(), train_mask=data.train_mask.numpy()
-    )
-    np.testing.assert_array_equal(again.predict_proba(data), model.predict_proba(data))
+    carried, told = sf.NodeClassifier(**FAST, model=kind), sf.NodeClassifier(**FAST, model=kind)
+    told.fit(data, data.y.numpy(), train_mask=data.train_mask.numpy())
+    np.testing.assert_array_equal(told.predict_proba(data), carried.fit(data).predict_proba(data))
 
 
 def test_several_kinds_of_nodes():
@@ -120,9 +122,10 @@ def test_a_watched_part_stops_training_and_is_not_learned_from():
     assert [label is not None for label in labels] == train.tolist()
 
 
-def test_nodes_in_another_order_are_the_same_nodes():
+@models
+def test_nodes_in_another_order_are_the_same_nodes(kind):
     graph, labels = club()
-    model = sf.NodeClassifier(**FAST).fit(graph, labels, train_mask=LEADERS)
+    model = sf.NodeClassifier(**FAST, model=kind).fit(graph, labels, train_mask=LEADERS)
     expected = model.predict_proba(graph)
     order = np.random.default_rng(0).permutation(34).tolist()
     moved = nx.Graph()
@@ -135,24 +138,25 @@ def test_nodes_in_another_order_are_the_same_nodes():
     names = [{(g.names[a], g.names[b]) for a, b in g.to_edge_index()[0].T.tolist()} for g in (learned, first)]
     assert names[0] == names[1]
     assert {(str(a), str(b)) for a, b in graph.edges} <= names[0]
-    trained = sf.NodeClassifier(**FAST).fit(moved, labels[order], train_mask=LEADERS[order])
+    trained = sf.NodeClassifier(**FAST, model=kind).fit(moved, labels[order], train_mask=LEADERS[order])
     np.testing.assert_allclose(trained.predict_proba(graph), expected, rtol=1e-5)
 
 
-def test_nodes_alike_but_for_their_labels_do_not_depend_on_the_order():
+@models
+def test_nodes_alike_but_for_their_labels_do_not_depend_on_the_order(kind):
     # Leaves of one neighbour look the same, and only some of them are labelled.
     graph = nx.les_miserables_graph()
     nodes, rng = list(graph), np.random.default_rng(0)
     labels = np.array([int(graph.degree(node) > 6) for node in nodes])
     known = rng.random(len(nodes)) < 0.5
-    model = sf.NodeClassifier(**FAST).fit(graph, labels, train_mask=known)
+    model = sf.NodeClassifier(**FAST, model=kind).fit(graph, labels, train_mask=known)
     order = rng.permutation(len(nodes))
     shuffled = nx.Graph()
     shuffled.add_nodes_from(nodes[i] for i in order)
     shuffled.add_edges_from(graph.edges(data=True))
     expected = model.predict_proba(graph)[order]
     np.testing.assert_allclose(model.predict_proba(shuffled), expected, rtol=1e-9, atol=1e-12)
-    again = sf.NodeClassifier(**FAST).fit(shuffled, labels[order], train_mask=known[order])
+    again = sf.NodeClassifier(**FAST, model=kind).fit(shuffled, labels[order], train_mask=known[order])
     np.testing.assert_allclose(again.predict_proba(shuffled), expected, rtol=1e-9, atol=1e-12)
     ours, theirs = model.learned_graph(graph), model.learned_graph(shuffled)
     assert theirs.names == [ours.names[i] for i in order]
@@ -160,9 +164,10 @@ def test_nodes_alike_but_for_their_labels_do_not_depend_on_the_order():
     np.testing.assert_allclose(theirs.to_scipy().toarray(), moved, atol=1e-9)
 
 
-def test_what_is_saved_knows_the_labels(tmp_path):
+@models
+def test_what_is_saved_knows_the_labels(tmp_path, kind):
     graph, labels = club()
-    model = sf.NodeClassifier(**FAST).fit(graph, labels, train_mask=LEADERS)
+    model = sf.NodeClassifier(**FAST, model=kind).fit(graph, labels, train_mask=LEADERS)
     expected = model.predict_proba(graph)
     again = sf.load(model.save(tmp_path / "model"))
     np.testing.assert_array_equal(again.predict_proba(graph), expected)
@@ -221,3 +226,9 @@ def test_an_edge_to_a_missing_node_is_named():
     data = Data(x=torch.randn(4, 2), edge_index=torch.tensor([[0, 1], [1, 9]]), y=torch.tensor([0, 1, 0, 1]))
     with pytest.raises(ValueError, match="edge 1 names node 9, but there are 4"):
         sf.NodeClassifier(**FAST).fit(data)
+
+
+def test_an_unknown_model_is_named():
+    graph, labels = club()
+    with pytest.raises(ValueError, match=r"""model must be "soes" or "ressformer" \(got 'nonsense'\)"""):
+        sf.NodeClassifier(**FAST, model="nonsense").fit(graph, labels)

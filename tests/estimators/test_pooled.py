@@ -1,5 +1,6 @@
 """What the estimators with one target a set share: learning, invariance, weights, bad input, saving."""
 
+import json
 import pickle
 import time
 
@@ -10,8 +11,13 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import structformer as sf
+from structformer.models.encoder import Encoded
 
 FAST = {"width": 16, "heads": 2, "epochs": 3, "random_state": 0, "verbose": False}
+MODELS = {
+    "soes": {"epochs": 12},
+    "ressformer": {"model": "ressformer", "epochs": 8, "learning_rate": 0.005},
+}
 
 
 def point_sets(count=40, seed=0):
@@ -20,9 +26,9 @@ def point_sets(count=40, seed=0):
     return [draw.normal(size=(draw.integers(2, 7), 2)) + label for label in y], y
 
 
-@pytest.fixture(scope="module")
-def model():
-    return sf.SetClassifier(**{**FAST, "epochs": 12}).fit(*point_sets(80))
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return sf.SetClassifier(**{**FAST, **MODELS[request.param]}).fit(*point_sets(80))
 
 
 def test_sets_are_learned(model):
@@ -42,32 +48,82 @@ def test_shuffled_training_data_gives_the_same_model(model):
     sets, y = point_sets(80)
     draw = np.random.default_rng(5)
     order = draw.permutation(80)
-    other = sf.SetClassifier(**{**FAST, "epochs": 12})
-    other.fit([draw.permutation(sets[i]) for i in order], y[order])
+    other = clone(model).fit([draw.permutation(sets[i]) for i in order], y[order])
     np.testing.assert_allclose(other.predict_proba(sets), model.predict_proba(sets), rtol=1e-5)
 
 
 def test_the_learned_graph_stays_inside_sets(model):
     sets, _ = point_sets(5, seed=4)
-    graph = model.learned_graph(sets)
-    edges, weight = graph.to_edge_index()
+    steps = model.learned_graph(sets).steps
+    assert len(steps) == 2
     place = torch.repeat_interleave(torch.arange(5), torch.tensor([len(s) for s in sets]))
-    assert (place[edges[0]] == place[edges[1]]).all()
-    sums = torch.zeros(graph.num_targets, dtype=weight.dtype).index_add_(0, edges[1], weight)
-    torch.testing.assert_close(sums, torch.ones_like(sums))
+    for graph in steps:
+        edges, weight = graph.to_edge_index()
+        assert (place[edges[0]] == place[edges[1]]).all()
+        sums = torch.zeros(graph.num_targets, dtype=weight.dtype).index_add_(0, edges[1], weight)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def test_a_ressformer_learns_a_graph_a_step_and_layer():
+    sets, y = point_sets(13)
+    settings = {**FAST, "epochs": 1, "steps": 3, "model": "ressformer", "model_options": {"depth": 2}}
+    graph = sf.SetClassifier(**settings).fit(sets, y).learned_graph(sets)
+    assert len(graph.steps) == 3 * 2
+    assert graph.steps[-1] is graph
 
 
 def test_what_is_saved_predicts_the_same(model, tmp_path):
     sets, y = point_sets(9, seed=6)
     again = sf.load(model.save(tmp_path / "classes"))
+    assert type(again.model_.encoder) is type(model.model_.encoder)
+    assert again.get_params() == model.get_params()
     np.testing.assert_array_equal(again.predict_proba(sets), model.predict_proba(sets))
     assert again.n_features_in_ == 2
     assert again.history_ is None
     same = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(same.predict_proba(sets), model.predict_proba(sets))
-    numbers = sf.SetRegressor(**FAST).fit(sets, np.stack([y, 7.0 - y], axis=1))
+    numbers = sf.SetRegressor(**FAST, model=model.model).fit(sets, np.stack([y, 7.0 - y], axis=1))
     read = sf.load(numbers.save(tmp_path / "numbers"))
     np.testing.assert_array_equal(read.predict(sets), numbers.predict(sets))
+
+
+def test_files_from_before_there_was_a_choice_are_read(tmp_path):
+    sets, y = point_sets()
+    model = sf.SetClassifier(**FAST).fit(sets, y)
+    file = model.save(tmp_path / "model") / "structformer.json"
+    said = json.loads(file.read_text())
+    del said["state"]["state"]["config"]["model"]
+    for name in ("model", "model_options"):
+        del said["state"]["parameters"][name]
+    file.write_text(json.dumps(said))
+    np.testing.assert_array_equal(sf.load(tmp_path / "model").predict_proba(sets), model.predict_proba(sets))
+
+
+def test_what_was_fitted_is_saved_whatever_is_set_later(tmp_path):
+    sets, y = point_sets()
+    model = sf.SetClassifier(**FAST, model="ressformer").fit(sets, y).set_params(model="soes")
+    again = sf.load(model.save(tmp_path / "model"))
+    np.testing.assert_array_equal(again.predict_proba(sets), model.predict_proba(sets))
+
+
+def test_what_the_encoder_adds_is_part_of_the_loss(monkeypatch):
+    losses = []
+    for _ in range(2):
+        model = sf.SetClassifier(**FAST).fit(*point_sets())
+        losses.append([epoch.loss for epoch in model.history_.epochs])
+        monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
+    np.testing.assert_allclose(losses[1], np.add(losses[0], 7), rtol=1e-5)
+
+
+def test_the_more_pondering_costs_the_less_there_is():
+    (sets, y), times = point_sets(18), []
+    settings = {**FAST, "epochs": 15, "batch_size": 18, "learning_rate": 0.03, "steps": 3}
+    for factor in (0.0, 1.0):
+        options = {"halting": "act", "ponder": factor}
+        model = sf.SetClassifier(**settings, model="ressformer", model_options=options).fit(sets, y)
+        out = model.model_(model.tokenizer_.transform(sets))
+        times.append(out.encoded.thought.ponder.mean().item())
+    assert times[1] < times[0] - 0.3
 
 
 def test_the_same_seed_gives_the_same_predictions():
@@ -183,6 +239,10 @@ def test_what_cannot_be_used_is_named(estimator, change, message):
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"class_weight": "fair"}, "class_weight must be None"),
         ({"device": "abacus"}, "device must be"),
+        ({"model": "nonsense"}, r"""model must be "soes" or "ressformer" \(got 'nonsense'\)"""),
+        ({"model_options": {"experts": 3}}, r"model_options of 'soes' may name .* \(got 'experts'\)"),
+        ({"model": "ressformer", "model_options": {"steps": 3}}, r"may name .* \(got 'steps'\)"),
+        ({"model": "ressformer", "model_options": {"experts": 0}}, "experts must be at least 1"),
     ],
 )
 def test_bad_parameters_are_named(change, message):

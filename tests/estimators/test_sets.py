@@ -49,10 +49,12 @@ def test_names_follow_shuffled_elements():
     assert len(first) == 8 * 23 * 4
 
 
-def test_a_large_batch_is_read_in_parts(monkeypatch):
+@pytest.mark.parametrize("options", [None, {"halting": "convergence", "threshold": 0.9}])
+def test_a_large_batch_is_read_in_parts(monkeypatch, options):
     draw = np.random.default_rng(2)
     sets = [draw.normal(size=(draw.integers(1, 40), 2)) for _ in range(30)]
-    model = sf.SetRegressor(**FAST).fit(sets, draw.normal(size=30))
+    model = sf.SetRegressor(**FAST, model="ressformer" if options else "soes", model_options=options)
+    model.fit(sets, draw.normal(size=30))
     whole, graph = model.predict(sets), model.learned_graph(sets)
     monkeypatch.setattr("structformer.estimators.packed.batches.__defaults__", (50,))
     np.testing.assert_allclose(model.predict(sets), whole, rtol=1e-9)

@@ -13,6 +13,8 @@ from sklearn.exceptions import NotFittedError
 
 import structformer as sf
 from structformer.estimators import rows as rows_module
+from structformer.models.encoder import Encoded, SOESEncoder
+from structformer.models.ressformer import ReSSFormer
 
 FAST = {"width": 16, "heads": 2, "members": 1, "epochs": 6, "learning_rate": 0.01, "random_state": 0}
 DATE = pd.Timestamp("2024-02-01")
@@ -70,6 +72,9 @@ def models(train) -> dict[str, sf.estimators.StructFormerEstimator]:
         ).fit(frame, y),
         "regressor": sf.StructFormerRegressor(**FAST).fit(frame, np.column_stack([target, -target])),
         "encoder": sf.TableEncoder(**FAST).fit(frame),
+        "ressformer": sf.StructFormerClassifier(
+            model="ressformer", model_options={"depth": 2, "experts": 3}, **FAST
+        ).fit(frame, y),
     }
 
 
@@ -80,7 +85,7 @@ def output(model, frame) -> np.ndarray:
     raise AssertionError(model)
 
 
-KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor", "encoder"])
+KINDS = pytest.mark.parametrize("kind", ["classifier", "regressor", "encoder", "ressformer"])
 
 
 @KINDS
@@ -137,7 +142,7 @@ def test_saved_models_predict_the_same_in_a_fresh_process(models, new, tmp_path)
         f"folder = {str(tmp_path)!r}\n"
         "new = pandas.read_pickle(folder + '/new.pickle')\n"
         "for kind, method in (('classifier', 'predict_proba'), ('regressor', 'predict'),"
-        " ('encoder', 'transform')):\n"
+        " ('encoder', 'transform'), ('ressformer', 'predict_proba')):\n"
         "    model = sf.load(folder + '/' + kind)\n"
         "    numpy.save(f'{folder}/{kind}.npy', getattr(model, method)(new))\n"
     )
@@ -243,3 +248,33 @@ def test_without_row_steps_there_is_no_row_graph(train):
 def test_nothing_works_before_fit(method, new):
     with pytest.raises(NotFittedError):
         getattr(sf.StructFormerClassifier(), method)(new)
+
+
+@pytest.mark.parametrize("kind", [sf.StructFormerClassifier, sf.StructFormerRegressor, sf.TableEncoder])
+def test_what_the_encoder_adds_is_part_of_the_loss(kind, monkeypatch):
+    frame, losses = mixed(37, seed=4).drop(columns="note"), []
+    for _ in range(2):
+        model = kind(**FAST).fit(frame, np.arange(37) % 2)
+        losses.append([epoch.loss for epoch in model.history_.epochs])
+        monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
+    np.testing.assert_allclose(losses[1], np.add(losses[0], 7), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [sf.StructFormerClassifier, sf.StructFormerRegressor, sf.TableEncoder])
+def test_the_cells_are_read_by_the_model_that_is_asked_for(kind):
+    frame, y = mixed(37, seed=4).drop(columns="note"), np.arange(37) % 2
+    fast = FAST | {"epochs": 2}
+    cells = kind(model="ressformer", model_options={"experts": 3}, **fast).fit(frame, y).model_[0].cells
+    assert isinstance(cells, ReSSFormer)
+    assert (cells.config.experts, cells.config.steps) == (3, 2)
+    asked = kind(model="ressformer", cell_steps=1, **fast).fit(frame, y)
+    assert asked.model_[0].cells.config.steps == 1
+    cells = kind(**fast).fit(frame, y).model_[0].cells
+    assert isinstance(cells, SOESEncoder)
+    assert cells.config.steps == 1
+    for model, options, message in (
+        ("nonsense", None, r"""model must be "soes" or "ressformer" \(got 'nonsense'\)"""),
+        ("ressformer", {"neighbors": 3}, r"may name .* \(got 'neighbors'\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kind(model=model, model_options=options, **FAST).fit(frame, y)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+import structformer as sf
 from structformer.graph import TokenGraph
 from structformer.inspect import model_section, render_report
 
@@ -75,3 +76,14 @@ def test_sets_are_captioned_with_what_is_known_of_each():
 def test_labels_that_fit_nothing_are_refused():
     with pytest.raises(ValueError, match=r"y must have 5 entries, one for each token, or 1, .*\(got 4\)"):
         model_section(RowModel(), pd.DataFrame({"x": range(5), "y": range(5)}), list("aabb"), title="t")
+
+
+def test_a_ressformer_shows_the_graph_of_every_step_and_layer():
+    graph = nx.karate_club_graph()
+    small = {"width": 16, "heads": 2, "epochs": 2, "random_state": 0, "verbose": False}
+    model = sf.NodeClassifier(model="ressformer", model_options={"depth": 2}, steps=3, **small)
+    section = model_section(model.fit(graph, "club"), graph, title="t")
+    assert len(section.graph.steps) == 3 * 2
+    page = render_report("t", [section])
+    assert "step 6" in page
+    assert "step 7" not in page

@@ -134,6 +134,12 @@ def test_smoothness_equals_its_dense_twin_with_gradients(rng, dense):
     assert all(grad.abs().sum() > 0 for grad in found)
 
 
+def test_a_soes_encoder_adds_nothing_to_a_loss(rng):
+    encoded = encoder()(inputs(rng)[0], PTR)
+    assert encoded.loss.shape == ()
+    assert encoded.loss == 0
+
+
 def test_smoothness_of_identical_graphs_is_zero(rng):
     encoded = encoder(steps=1)(inputs(rng)[0], PTR)
     assert encoded.smoothness == 0

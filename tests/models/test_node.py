@@ -1,3 +1,7 @@
+from functools import partial
+from itertools import pairwise
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -5,11 +9,18 @@ from hypothesis import strategies as st
 from structformer.graph import TokenGraph
 from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
 from structformer.models.node import propagate
+from structformer.models.ressformer import ReSSFormerConfig
 from structformer.tokens import TokenSet
 
 FEATURES, CLASSES = 5, 3
 PTR = torch.tensor([0, 7, 8, 19])
 EDGES = torch.tensor([[0, 6, 18, 9, 3, 12], [1, 1, 8, 17, 6, 11]])
+CONFIGS = {
+    "soes": SOESEncoderConfig,
+    "ressformer": partial(ReSSFormerConfig, depth=2, slots=3, experts=3),
+    "halting": partial(ReSSFormerConfig, steps=5, halting="convergence", threshold=0.6),
+}
+kinds = pytest.mark.parametrize("kind", CONFIGS)
 
 
 def nodes(rng):
@@ -22,25 +33,36 @@ def labels():
     return known
 
 
-def model(**changes):
-    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, **changes)
+def model(kind="soes"):
+    config = CONFIGS[kind](width=10, heads=2, neighbors=3, affinity=5)
     model = NodeModel(TokenInput(FEATURES), CLASSES, config).double().eval()
     with torch.no_grad():  # away from the initial zeros
         model.head.weight.normal_()
     return model
 
 
+@kinds
 @given(seed=st.integers(0, 2**31))
 @settings(deadline=None, max_examples=15)
-def test_permuting_tokens_permutes_the_scores(seed, shuffled):
-    tokens, perm, read = nodes(torch.Generator().manual_seed(seed)), shuffled(PTR, seed), model()
+def test_permuting_tokens_permutes_the_scores(kind, seed, shuffled):
+    tokens, perm, read = nodes(torch.Generator().manual_seed(seed)), shuffled(PTR, seed), model(kind)
     expected = read(tokens, labels()).outputs[perm]
     found = read(tokens.permute(perm), labels()[perm]).outputs
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
 
 
-def test_nothing_crosses_sets(rng):
-    tokens, known, read = nodes(rng), labels().requires_grad_(), model()
+@kinds
+def test_a_graph_alone_gives_what_it_gives_in_company(rng, kind):
+    tokens, known, read = nodes(rng), labels(), model(kind)
+    together = read(tokens, known).outputs
+    for place, (a, b) in enumerate(pairwise(PTR.tolist())):
+        alone = read(tokens.select(torch.tensor([place])), known[a:b]).outputs
+        torch.testing.assert_close(alone, together[a:b], rtol=0, atol=1e-9)
+
+
+@kinds
+def test_nothing_crosses_sets(rng, kind):
+    tokens, known, read = nodes(rng), labels().requires_grad_(), model(kind)
     tokens.x.requires_grad_()
     out = read(tokens, known).outputs[8:]
     grads = torch.autograd.grad(out.square().sum(), [tokens.x, known])
@@ -48,8 +70,9 @@ def test_nothing_crosses_sets(rng):
     assert all((grad[:8] == 0).all() for grad in grads)
 
 
-def test_gradients_reach_every_parameter(rng):
-    read = model()
+@pytest.mark.parametrize("kind", ["soes", "ressformer"])
+def test_gradients_reach_every_parameter(rng, kind):
+    read = model(kind)
     read(nodes(rng), labels()).outputs.square().sum().backward()
     for name, parameter in read.named_parameters():
         assert parameter.grad is not None, name

@@ -187,3 +187,20 @@ def test_a_bad_configuration_names_the_field(field, value):
 
 def test_the_configuration_is_shown():
     assert "neighbors=3" in repr(layer())
+
+
+def test_tokens_are_chosen_by_other_states_of_theirs(rng):
+    soes, h, speaker = layer(), states(rng), states(rng)
+    graph = soes(h, PTR, speaker=speaker)
+    u, w = soes.listening(h), soes.speaking(speaker)
+    scores = soes.log_sharpness.exp() * u @ w.T
+    assert torch.equal(written(graph) > 0, choice(scores, PTR, K))
+    expected = scores.masked_fill(written(graph) == 0, -torch.inf).softmax(1)
+    torch.testing.assert_close(written(graph), expected)
+    with pytest.raises(ValueError, match="source and speaker were both given"):
+        soes(h, PTR, source=speaker, source_ptr=PTR, speaker=speaker)
+
+
+def written(graph):
+    zeros = torch.zeros(graph.num_targets, graph.num_sources, dtype=torch.float64)
+    return zeros.index_put((graph.row, graph.col), graph.weight)

@@ -1,0 +1,83 @@
+"""The layer of a ReSSFormer: structure, attention, experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from structformer.graph import TokenGraph
+from structformer.models.encoder import EdgeFeatures
+from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.feedforward import FeedForward
+from structformer.nn.moe import MixtureOfExperts, MixtureOfExpertsConfig
+from structformer.nn.soes import SOES, SOESConfig
+
+if TYPE_CHECKING:
+    from structformer.models.ressformer import ReSSFormerConfig
+
+
+class ReSSFormerBlock(nn.Module):
+    """h ← h + ASAM(h, SOES(h)); h ← h + Experts(h), pre-norm (ReSSFormer, arXiv 2510.01585; DESIGN 2.2 to 2.4)."""
+
+    def __init__(self, config: ReSSFormerConfig) -> None:
+        super().__init__()
+        width, dropout = config.width, config.dropout
+        self.norm_attention = nn.LayerNorm(width)
+        self.structure = SOES(
+            SOESConfig(
+                width=width,
+                neighbors=config.neighbors,
+                affinity=config.affinity,
+                normalizer=config.normalizer,
+                learn=config.learn,
+                search=config.search,
+            )
+        )
+        self.attention = ASAM(
+            ASAMConfig(
+                width=width,
+                heads=config.heads,
+                normalizer=config.normalizer,
+                dropout=dropout,
+                edge_features=config.edge_features,
+                top=config.top,
+                structure_gate=config.structure_gate,
+            )
+        )
+        self.norm_experts = nn.LayerNorm(width)
+        self.experts: MixtureOfExperts | FeedForward
+        if config.experts > 1:
+            experts = MixtureOfExpertsConfig(
+                width, config.experts, config.active, config.expansion, dropout=dropout
+            )
+            self.experts = MixtureOfExperts(experts)
+        else:
+            self.experts = FeedForward(width, config.expansion, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def attend(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "pointers"],
+        given: TokenGraph | None,
+        topology: TokenGraph | None,
+        edges: EdgeFeatures | None,
+        causal: bool,
+    ) -> tuple[Float[Tensor, "tokens width"], TokenGraph]:
+        """Return the states after attention, and the graph along which they listened."""
+        x = self.norm_attention(h)
+        graph = self.structure(x, ptr, given=given, topology=topology, causal=causal)
+        features = None if edges is None else edges.along(graph)
+        return h + self.dropout(self.attention(x, graph, edge_features=features)), graph
+
+    def think(
+        self, h: Float[Tensor, "tokens width"]
+    ) -> tuple[Float[Tensor, "tokens width"], Float[Tensor, ""] | None, Float[Tensor, "experts"] | None]:
+        """Return the states after the experts, what their routing costs, and the share of tokens of each."""
+        x = self.norm_experts(h)
+        if isinstance(self.experts, FeedForward):
+            return h + self.dropout(self.experts(x)), None, None
+        found = self.experts(x)
+        return h + self.dropout(found.tokens), found.loss, found.usage

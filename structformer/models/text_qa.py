@@ -1,0 +1,188 @@
+"""Question answering over text: a story and a question in, an answer with its evidence out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from structformer.graph import TokenGraph
+from structformer.models.ressformer import Reasoned, ReSSFormer, ReSSFormerConfig
+from structformer.ops import edge_sum, edge_weights, segment_sum
+from structformer.ops.segment import row_index
+
+
+@dataclass(frozen=True)
+class TextQAConfig(ReSSFormerConfig):
+    """What a question answerer is made of, beyond what a ReSSFormer is.
+
+    Attributes:
+        vocabulary: Different words.
+        answers: Different answers.
+        places: Words of a sentence that are told apart by their place; later ones share the last place.
+        stretch: In training the ages of a story's sentences are stretched by a factor drawn from 1 to 1 + stretch, so
+            that longer stories than those trained on are nothing new (cf. randomised positions, arXiv 2305.16843).
+        word_dropout: In training, probability that a word of the story is not read.
+    """
+
+    vocabulary: int = 256
+    answers: int = 2
+    places: int = 16
+    stretch: float = 1.0
+    word_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("vocabulary", "answers", "places"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if self.stretch < 0:
+            raise ValueError(f"stretch must be at least 0 (got {self.stretch})")
+        if not 0 <= self.word_dropout < 1:
+            raise ValueError(f"word_dropout must be at least 0 and below 1 (got {self.word_dropout})")
+
+
+@dataclass
+class TextQAOutput:
+    """What a question answerer returns.
+
+    Attributes:
+        logits: Scores of the answers.
+        evidence: How much each sentence counted for the answer; those of a story sum to one, and a question has 0.
+        story_ptr: Boundaries of the stories among the sentences, questions included.
+        encoded: The sentences with their graphs.
+    """
+
+    logits: Float[Tensor, "stories answers"]
+    evidence: Float[Tensor, "sentences"]
+    story_ptr: Int[Tensor, "pointers"]
+    encoded: Reasoned
+
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """What the experts' routing adds to a training loss."""
+        return self.encoded.loss
+
+
+class TextQA(nn.Module):
+    """Answer questions about stories whose sentences are tokens of a set, found by content and age.
+
+    A sentence is the sum of its words' vectors, each weighted feature by feature for its place (recurrent entity
+    networks, arXiv 1612.03969, eq. 1). To it is added its age, how many sentences come between it and the
+    question, as sinusoids through a learned map: the only way in which the order of sentences enters. A `ReSSFormer`
+    lets sentences and question listen to each other; then the question's state q weighs the sentences' states,
+    e = softmax ⟨W_q q, W_k h⟩/√D over its own story (the evidence), and q and Σ e W_v h give the answer.
+
+    Examples:
+        >>> import torch, structformer as sf
+        >>> from structformer.models.text_qa import TextQA, TextQAConfig
+        >>> model = TextQA(TextQAConfig(width=32, vocabulary=20, answers=3))
+        >>> words = torch.tensor([1, 2, 3, 4, 5, 6, 7])  # a story of two sentences, and its question
+        >>> found = model(words, torch.tensor([0, 7]), torch.tensor([0, 0, 0, 1, 1, 2, 2]))
+        >>> found.logits.shape, found.evidence.shape
+        (torch.Size([1, 3]), torch.Size([3]))
+    """
+
+    def __init__(self, config: TextQAConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.word = nn.Embedding(config.vocabulary, width)
+        nn.init.normal_(self.word.weight, std=0.5)
+        self.place = nn.Parameter(1 + 0.1 * torch.randn(config.places, width))
+        self.age = nn.Linear(width, width, bias=False)
+        self.question = nn.Parameter(0.5 * torch.randn(width))
+        self.norm = nn.LayerNorm(width)
+        self.encoder = ReSSFormer(config)
+        self.ask, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.answer = nn.Sequential(
+            nn.LayerNorm(2 * width),
+            nn.Linear(2 * width, width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(width, config.answers),
+        )
+
+    def forward(
+        self, words: Int[Tensor, "words"], ptr: Int[Tensor, "pointers"], sentence: Int[Tensor, "words"]
+    ) -> TextQAOutput:
+        """Return the scores of each story's answers, and the evidence.
+
+        Args:
+            words: Words of all stories.
+            ptr: Boundaries of the stories among the words.
+            sentence: Number of each word's sentence within its story, from 0 without gaps; the last is the question.
+
+        Raises:
+            ValueError: If a word is not in the vocabulary, a story is empty, or sentences are not numbered so.
+        """
+        self._check(words, ptr, sentence)
+        story = row_index(ptr, len(words))
+        count = sentence[ptr[1:] - 1] + 1
+        bounds = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        owner = sentence + bounds[story]
+        h = self._sentences(words, owner, int(bounds[-1]))
+        last = bounds[1:] - 1
+        h = self.norm(h + self.age(self._age(bounds).to(h.dtype))).index_add(
+            0, last, self.question.expand(len(last), -1)
+        )
+        encoded = self.encoder(h, bounds)
+        return self._answered(encoded, bounds, last)
+
+    def _sentences(
+        self, words: Int[Tensor, "words"], owner: Int[Tensor, "words"], sentences: int
+    ) -> Float[Tensor, "sentences width"]:
+        begins = torch.searchsorted(owner, torch.arange(sentences + 1, device=owner.device))
+        place = torch.arange(len(words), device=owner.device) - begins[owner]
+        read = self.word(words) * self.place[place.clamp(max=self.config.places - 1)]
+        if self.training and self.config.word_dropout:
+            read = read * (torch.rand(len(words), 1, device=read.device) >= self.config.word_dropout)
+        return segment_sum(read, begins)
+
+    def _age(self, bounds: Int[Tensor, "pointers"]) -> Float[Tensor, "sentences width"]:
+        """Return sinusoids of each sentence's distance from its question (Vaswani et al. 2017, section 3.5)."""
+        sentences, width = int(bounds[-1]), self.config.width
+        story = row_index(bounds, sentences)
+        age = (bounds[story + 1] - 1 - torch.arange(sentences, device=bounds.device)).to(self.place.dtype)
+        if self.training and self.config.stretch:
+            drawn = torch.rand(len(bounds) - 1, device=age.device, dtype=age.dtype)
+            age = age * (1 + self.config.stretch * drawn)[story]
+        pair = torch.arange((width + 1) // 2, device=age.device, dtype=age.dtype)
+        angle = age[:, None] * torch.exp(-math.log(10_000.0) * pair / len(pair))
+        return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]
+
+    def _answered(
+        self, encoded: Reasoned, bounds: Int[Tensor, "pointers"], last: Int[Tensor, "stories"]
+    ) -> TextQAOutput:
+        h = encoded.tokens
+        asked = h[last]
+        # Each question listens to the sentences before it; one without a story hears nothing.
+        inside = torch.ones(len(h), dtype=torch.bool, device=h.device).index_fill(0, last, False)
+        (col,) = inside.nonzero(as_tuple=True)
+        rowptr = bounds - torch.arange(len(bounds), device=bounds.device)
+        graph = TokenGraph(rowptr, col, num_sources=len(h))
+        weight = edge_weights(self.ask(asked)[:, None], self.key(h)[:, None], graph)
+        heard = edge_sum(weight, self.value(h)[:, None], graph).flatten(1)
+        evidence = h.new_zeros(len(h)).index_copy(0, col, weight[:, 0])
+        return TextQAOutput(self.answer(torch.cat([asked, heard], dim=1)), evidence, bounds, encoded)
+
+    def _check(self, words: Tensor, ptr: Tensor, sentence: Tensor) -> None:
+        if words.numel() and not 0 <= int(words.min()) <= int(words.max()) < self.config.vocabulary:
+            raise ValueError(
+                f"words must lie in 0 to {self.config.vocabulary - 1} (got {int(words.min())} to {int(words.max())})"
+            )
+        if len(ptr) < 2 or int(ptr[0]) != 0 or int(ptr[-1]) != len(words) or bool((ptr.diff() < 1).any()):
+            raise ValueError(
+                f"ptr must rise from 0 to the number of words, {len(words)} (got {ptr.tolist()})"
+            )
+        step, inside = sentence.diff(), torch.ones(len(words), dtype=torch.bool, device=words.device)
+        inside[ptr[:-1]] = False
+        wrong = bool((sentence[ptr[:-1]] != 0).any()) or bool(
+            ((step[inside[1:]] != 0) & (step[inside[1:]] != 1)).any()
+        )
+        if wrong:
+            raise ValueError("sentence must count from 0 in each story, without gaps")

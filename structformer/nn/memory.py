@@ -1,0 +1,217 @@
+"""Deep–shallow memory: a recurrence that writes down what it could not predict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from structformer.nn.memory_chunks import chunkwise
+from structformer.nn.memory_naive import advance
+from structformer.nn.memory_signals import MemoryState, Signals
+from structformer.nn.packed import set_bounds
+from structformer.ops import Normalizer, normalize_rows
+from structformer.ops.entmax import alpha_of
+
+
+@dataclass(frozen=True)
+class DeepShallowMemoryConfig:
+    """What a deep–shallow memory is made of.
+
+    Attributes:
+        width: Features of a token, D.
+        heads: Memories side by side, H.
+        channels: Features of a key and of a value; None is ``width / heads``.
+        slots: Deep states a head, M.
+        writes: Slots that take a residual.
+        reads: Slots that a query listens to. The slots' centres learn from the weights on those chosen, so that with
+            one write and one read they stay as they are.
+        chunk: Tokens worked on at once in training; the result does not depend on it.
+        normalizer: How affinities to slots become weights of the read-out: "softmax", "sparsemax", "entmax15" or the α
+            of α-entmax.
+        deep: False leaves the deep states out: a gated delta rule.
+    """
+
+    width: int = 64
+    heads: int = 4
+    channels: int | None = None
+    slots: int = 4
+    writes: int = 1
+    reads: int = 2
+    chunk: int = 32
+    normalizer: Normalizer = "entmax15"
+    deep: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads", "slots", "chunk"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if self.channels is None and self.width % self.heads:
+            raise ValueError(
+                f"heads must divide width where channels are not given (got heads={self.heads}, width={self.width})"
+            )
+        if self.channels is not None and self.channels < 1:
+            raise ValueError(f"channels must be at least 1 or None (got {self.channels})")
+        for name in ("writes", "reads"):
+            if not 1 <= getattr(self, name) <= self.slots:
+                raise ValueError(f"{name} must be from 1 to slots, {self.slots} (got {getattr(self, name)})")
+        alpha_of(self.normalizer)
+
+    @property
+    def size(self) -> int:
+        """Features of a key and of a value, C."""
+        return self.width // self.heads if self.channels is None else self.channels
+
+
+class DeepShallowMemory(nn.Module):
+    """Mix the tokens of each set in their order, in linear time and with a state of constant size (DESIGN 2.6).
+
+    Our reading of the abstract of Recursive Sparse Attention (RSA; OpenReview, submitted to ICML 2026, no. 16685); we
+    have not seen its text. Per head, with keys and queries of length 1,
+
+        r_t = v_t − S_{t−1}ᵀ k_t,    S_t = g_t S_{t−1} + β_t k_t r_tᵀ,
+        D_t^(m) = g'_t D_{t−1}^(m) + ω_{m,t} β'_t k_t r_tᵀ,
+        o_t = S_tᵀ q_t + Σ_m p_{m,t} D_t^(m)ᵀ q_t.
+
+    The shallow state S holds what can be predicted; the residual r_t, what it could not say, goes to those slots of
+    the deep memory whose centres c_m are nearest to the key: ω = softmax over the ``writes`` largest e^τ ⟨k_t, c_m⟩. A
+    query reads the ``reads`` nearest, p = entmax of e^τ ⟨q_t, c_m⟩ over them. β and β' are sigmoids of the token,
+    log g = −e^A softplus(W h + b) as in Mamba-2 (arXiv 2405.21060) and Gated DeltaNet (2412.06464). The outputs of a
+    head are brought to one size, gated by σ(W h) and mixed.
+
+    `forward` works on chunks of tokens, `step` on one token a set, with the same results.
+
+    Examples:
+        >>> memory = DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=4, slots=5))
+        >>> out, state = memory(torch.randn(10, 32))
+        >>> out.shape, state.shallow.shape, state.deep.shape
+        (torch.Size([10, 32]), torch.Size([1, 4, 8, 8]), torch.Size([1, 4, 5, 8, 8]))
+    """
+
+    MEMORY = 1000.0, 10.0  # tokens that heads remember at first, from the first head to the last
+
+    def __init__(self, config: DeepShallowMemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, heads, inner = config.width, config.heads, config.heads * config.size
+        states = 2 if config.deep else 1
+        self.query, self.key, self.value = (nn.Linear(width, inner, bias=False) for _ in range(3))
+        self.write, self.keep = nn.Linear(width, states * heads), nn.Linear(width, states * heads)
+        self.log_rate = nn.Parameter(torch.zeros(states * heads))
+        if config.deep:
+            center = torch.empty(heads, config.slots, config.size)
+            self.center = nn.Parameter(F.normalize(nn.init.normal_(center), dim=-1))
+            self.log_sharpness = nn.Parameter(torch.full((heads,), math.log(4.0)))
+        self.norm = nn.RMSNorm(config.size, eps=1e-5)
+        self.gate, self.output = nn.Linear(width, inner), nn.Linear(inner, width)
+        with torch.no_grad():
+            nn.init.constant_(self.write.bias, 1.0)
+            longest, shortest = (math.log10(tokens) for tokens in self.MEMORY)
+            rate = 1 / torch.logspace(longest, shortest, heads)
+            self.keep.bias.copy_(rate.expm1().log().repeat(states))
+
+    @property
+    def state_size(self) -> int:
+        """Numbers that are kept of a set, however long it is."""
+        return self.config.heads * self.config.size**2 * (1 + self._slots)
+
+    def start(self, sets: int) -> MemoryState:
+        """Return the state of sets that have read nothing yet."""
+        shape = sets, self.config.heads, self._slots, self.config.size, self.config.size
+        deep = _full(self.output.weight).new_zeros(shape)
+        return MemoryState(deep.new_zeros(shape[:2] + shape[3:]), deep)
+
+    def forward(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "pointers"] | None = None,
+        state: MemoryState | None = None,
+    ) -> tuple[Float[Tensor, "tokens width"], MemoryState]:
+        """Return what each token hears from those before it and itself, and the states with which sets continue.
+
+        Args:
+            h: Tokens.
+            ptr: Boundaries of the sets; None is one set.
+            state: What an earlier call returned for the same sets; None begins anew.
+
+        Raises:
+            ValueError: If ``ptr`` does not fit the tokens, or ``state`` the sets.
+        """
+        ptr = set_bounds(ptr, h)
+        state = self.start(len(ptr) - 1) if state is None else self._checked(state, len(ptr) - 1)
+        signals = self.signals(h)
+        with torch.autocast(h.device.type, enabled=False):
+            out, state = chunkwise(signals, ptr, state, self.config.chunk)
+        return self._leave(out, h), state
+
+    def step(
+        self, h: Float[Tensor, "sets width"], state: MemoryState
+    ) -> tuple[Float[Tensor, "sets width"], MemoryState]:
+        """Read one more token of every set; the same as `forward` for sets of one token.
+
+        Raises:
+            ValueError: If ``state`` does not fit the sets.
+        """
+        signals = self.signals(h)
+        with torch.autocast(h.device.type, enabled=False):
+            out, state = advance(signals, self._checked(state, len(h)))
+        return self._leave(out, h), state
+
+    def signals(self, h: Float[Tensor, "tokens width"]) -> Signals:
+        """Return what each token tells the memory, which slots it writes and reads among it."""
+        gates = -1, self.config.heads
+        query, key, value = (self._heads(linear(h)) for linear in (self.query, self.key, self.value))
+        query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+        write = _full(self.write(h)).sigmoid().unflatten(-1, gates)
+        log_keep = -(self.log_rate.exp() * F.softplus(_full(self.keep(h)))).unflatten(-1, gates)
+        if not self.config.deep:
+            none = query[..., :0]
+            return Signals(query, key, value, log_keep[:, 0], write[:, 0], log_keep[:, 0], none, none)
+        into = self._affinity(key, self.config.writes).softmax(-1)
+        scores = self._affinity(query, self.config.reads)
+        rowptr = torch.arange(0, scores.numel() + 1, self.config.slots, device=h.device)
+        read = normalize_rows(scores.flatten(), rowptr, self.config.normalizer).view_as(scores)
+        deep_write = into * write[:, 1, :, None]
+        return Signals(query, key, value, log_keep[:, 0], write[:, 0], log_keep[:, 1], deep_write, read)
+
+    def _affinity(
+        self, x: Float[Tensor, "tokens heads channels"], count: int
+    ) -> Float[Tensor, "tokens heads slots"]:
+        """Return e^τ ⟨x, c_m⟩ for the nearest slots, −∞ for the others."""
+        center = _full(self.log_sharpness).exp()[:, None, None] * self.center
+        with torch.autocast(x.device.type, enabled=False):
+            affinity = torch.einsum("thc,hmc->thm", x, center)
+        best, slot = affinity.topk(count)
+        return torch.full_like(affinity, float("-inf")).scatter(-1, slot, best)
+
+    def _leave(
+        self, out: Float[Tensor, "tokens heads channels"], h: Float[Tensor, "tokens width"]
+    ) -> Float[Tensor, "tokens width"]:
+        heads = self.norm(out.to(self.norm.weight.dtype)).flatten(1)
+        return self.output(self.gate(h).sigmoid() * heads)
+
+    def _heads(self, x: Float[Tensor, "tokens inner"]) -> Float[Tensor, "tokens heads channels"]:
+        return _full(x).unflatten(-1, (self.config.heads, -1))
+
+    @property
+    def _slots(self) -> int:
+        return self.config.slots if self.config.deep else 0
+
+    def _checked(self, state: MemoryState, sets: int) -> MemoryState:
+        config = self.config
+        wanted = [sets, config.heads, self._slots, config.size, config.size]
+        if list(state.deep.shape) != wanted or list(state.shallow.shape) != wanted[:2] + wanted[3:]:
+            raise ValueError(
+                f"state must be of {sets} sets with deep states {wanted} (got {list(state.deep.shape)}, "
+                f"shallow {list(state.shallow.shape)})"
+            )
+        return state
+
+
+def _full(x: Tensor) -> Tensor:
+    # Half precision is for storage: what a memory adds up over thousands of tokens drifts in it.
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

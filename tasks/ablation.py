@@ -1,0 +1,265 @@
+"""Ablation: each part of the ReSSFormer switched off in turn, on a task of structure and a task of text.
+
+"digits" tells handwritten digits from the set of their inked pixels, in no order; "stories" answers bAbI questions. The
+full model and every model that lacks a part are trained alike, with the same seeds on the same data. What a part is
+worth is the mean difference over seeds between the full model and the one without it, with a 95% interval (paired t).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from scipy.stats import t as student
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn import functional as F
+
+from structformer.models.encoder import Encoded
+from structformer.models.pooled import PooledModel, TokenInput
+from structformer.models.ressformer import ReSSFormerConfig
+from structformer.models.text_qa import TextQAConfig
+from structformer.tokens import TokenSet
+
+from .babi import stories
+from .babi_data import TASKS, Story
+from .runs import Record, Run
+from .story_training import OURS, Lexicon, answered, build, wrong
+from .sweeps import TRAINING, generator
+from .training import Losses, TrainingSettings, train
+
+RESULTS = Path(__file__).parent / "results"
+FULL = "full model"
+# What replaces a part; the feed-forward network in place of experts is as large as those that a token goes through.
+OFF: dict[str, dict[str, Any]] = {
+    "memory": {"slots": 0},
+    "memory's gates": {"gated": False},
+    "cache": {"cache": 0},
+    "smoothness": {},
+    "structure gate": {"structure_gate": False},
+    "activation sparsity": {"normalizer": "softmax"},
+    "top-k": {"top": None},
+    "experts": {"experts": 1, "active": 1, "expansion": 2.0},
+    "halting": {"halting": None},
+}
+ON: dict[str, Any] = {
+    "slots": 8,
+    "gated": True,
+    "cache": 2,
+    "structure_gate": True,
+    "normalizer": "entmax15",
+    "top": 8,
+    "experts": 4,
+    "active": 2,
+    "expansion": 1.0,
+    "halting": "act",
+}
+Problem = Callable[["AblationSettings", ReSSFormerConfig, float, int, Path], float]
+
+
+@dataclass(frozen=True)
+class AblationSettings:
+    """Sizes of the run.
+
+    Attributes:
+        problems: Of `PROBLEMS`.
+        width: Features of a token.
+        steps: Most steps of the model.
+        neighbors: Tokens that a token may listen to.
+        smoothness: Factor on the change of the graph from step to step, in the loss.
+        tasks: Numbers of the bAbI tasks.
+        sentences: Most sentences of a story.
+        batch: Sets or stories of a batch.
+        training: How models are trained.
+        workers: Processes.
+    """
+
+    problems: tuple[str, ...] = ("digits", "stories")
+    width: int = 48
+    steps: int = 4
+    neighbors: int = 16
+    smoothness: float = 0.01
+    tasks: tuple[int, ...] = (1, 2, 6, 11, 12, 13)
+    sentences: int = 30
+    batch: int = 64
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(updates=1_200, learning_rate=2e-3)
+    )
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, known in (("problems", tuple(PROBLEMS)), ("tasks", tuple(TASKS))):
+            unknown = [one for one in getattr(self, name) if one not in known]
+            if unknown:
+                raise ValueError(f"{name} must be among {known} (got {unknown})")
+        if self.smoothness < 0:
+            raise ValueError(f"smoothness must be at least 0 (got {self.smoothness})")
+
+    def config(self, without: str) -> ReSSFormerConfig:
+        """Return what the model without a part is made of; `FULL` lacks none."""
+        changed = {**ON, **OFF.get(without, {})}
+        return ReSSFormerConfig(
+            width=self.width, steps=self.steps, neighbors=self.neighbors, dropout=0.0, **changed
+        )
+
+
+def run(
+    quick: bool, seeds: int, settings: AblationSettings | None = None, folder: Path = RESULTS
+) -> list[Record]:
+    """Train the full model and each without a part, write the results to the folder, and return them.
+
+    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+
+    Raises:
+        FileNotFoundError: If the stories are wanted and there is no folder with real data.
+        ValueError: If seeds is below 1.
+    """
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1 (got {seeds})")
+    settings = settings or (QUICK if quick else AblationSettings())
+    path = folder / ("ablation-quick.json" if quick else "ablation.json")
+    this = Run(path, {**asdict(settings), "seeds": seeds})
+    keys = [
+        (problem, without, seed)
+        for seed in range(seeds)
+        for problem in settings.problems
+        for without in (FULL, *OFF)
+    ]
+    jobs = {
+        f"{problem}, {without}, seed {seed}": partial(
+            measure, settings, problem, without, seed, path.with_suffix(f".{number}.partial.pt")
+        )
+        for number, (problem, without, seed) in enumerate(keys)
+    }
+    rows = this.parts(jobs, settings.workers)
+    this.finish()
+    return [worth(rows, problem, part) for problem in settings.problems for part in (FULL, *OFF)]
+
+
+def measure(
+    settings: AblationSettings, problem: str, without: str, seed: int, checkpoint: Path
+) -> list[Record]:
+    """Train one model, and return its accuracy on what it has not seen."""
+    torch.manual_seed(seed)
+    smoothness = 0.0 if without == "smoothness" else settings.smoothness
+    accuracy = PROBLEMS[problem](settings, settings.config(without), smoothness, seed, checkpoint)
+    return [{"problem": problem, "without": without, "seed": seed, "accuracy": accuracy}]
+
+
+def worth(rows: Sequence[Record], problem: str, part: str) -> Record:
+    """Return a part's row: accuracy without it, what it adds, and the interval of that."""
+    by_seed = {
+        name: {r["seed"]: r["accuracy"] for r in rows if (r["problem"], r["without"]) == (problem, name)}
+        for name in (FULL, part)
+    }
+    found = by_seed[part]
+    row: Record = {
+        "problem": problem,
+        "without": part,
+        "accuracy": fmean(found.values()),
+        "seeds": len(found),
+    }
+    differences = [by_seed[FULL][seed] - accuracy for seed, accuracy in found.items()]
+    # Without a second seed nothing is known of the spread.
+    half = None
+    if len(found) > 1 and part != FULL:
+        half = float(student.ppf(0.975, len(found) - 1)) * stdev(differences) / math.sqrt(len(found))
+    mean = fmean(differences)
+    helps = None if half is None else "yes" if mean > half else "no" if mean < -half else "not shown"
+    return {
+        **row,
+        "worth": None if part == FULL else mean,
+        "low": None if half is None else mean - half,
+        "high": None if half is None else mean + half,
+        "helps": helps,
+    }
+
+
+def digits(
+    settings: AblationSettings, config: ReSSFormerConfig, smoothness: float, seed: int, checkpoint: Path
+) -> float:
+    """Learn to tell digits from their inked pixels; return the accuracy on the quarter held out for all alike."""
+    train_sets, train_labels, test_sets, test_labels = digit_sets()
+    model = PooledModel(TokenInput(features=3), 10, config)
+
+    def losses(update: int) -> Losses:
+        drawn = generator(TRAINING, seed, update)
+        some = torch.randint(train_sets.num_sets, (settings.batch,), generator=drawn)
+        out = model(train_sets.select(some))
+        return _losses(F.cross_entropy(out.outputs, train_labels[some]), out.encoded, smoothness)
+
+    train(model, losses, settings.training, checkpoint)
+    model.eval()
+    with torch.no_grad():
+        right = model(test_sets).outputs.argmax(1) == test_labels
+    return float(right.double().mean())
+
+
+def story_questions(
+    settings: AblationSettings, config: ReSSFormerConfig, smoothness: float, seed: int, checkpoint: Path
+) -> float:
+    """Learn to answer the questions of the tasks together; return the accuracy on the test questions."""
+    data = stories(settings.sentences)
+    learned, tested = (
+        [story for story in some if story.task in settings.tasks] for some in (data.train, data.test)
+    )
+    lexicon = Lexicon.of(learned)
+    model = build(OURS, TextQAConfig(**asdict(config)), lexicon)
+
+    def losses(update: int) -> Losses:
+        drawn = generator(TRAINING, seed, update)
+        some: list[Story] = [
+            learned[i] for i in torch.randint(len(learned), (settings.batch,), generator=drawn).tolist()
+        ]
+        out, right = answered(model, lexicon, some)
+        return _losses(F.cross_entropy(out.logits, right), out.encoded, smoothness)
+
+    train(model, losses, settings.training, checkpoint)
+    return 1 - fmean(wrong(model, lexicon, tested))
+
+
+@lru_cache
+def digit_sets() -> tuple[TokenSet, Tensor, TokenSet, Tensor]:
+    """Return scikit-learn's digits as sets of inked pixels (row, column, ink), three quarters of them to learn from."""
+    images, labels = load_digits(return_X_y=True)
+    parts = train_test_split(
+        images.reshape(-1, 8, 8), labels, test_size=0.25, stratify=labels, random_state=0
+    )
+    (train_sets, test_sets), (train_labels, test_labels) = (
+        map(_pixels, parts[:2]),
+        (torch.as_tensor(part) for part in parts[2:]),
+    )
+    return train_sets, train_labels, test_sets, test_labels
+
+
+def _pixels(images: Any) -> TokenSet:
+    found = torch.as_tensor(images, dtype=torch.float32)
+    place = found.nonzero()
+    ink = found[tuple(place.T)]
+    x = torch.cat([place[:, 1:] / 3.5 - 1, ink[:, None] / 8 - 1], dim=1)
+    sizes = place[:, 0].bincount(minlength=len(found))
+    return TokenSet(x, ptr=torch.cat([sizes.new_zeros(1), sizes.cumsum(0)]))
+
+
+def _losses(answers: Tensor, encoded: Encoded, smoothness: float) -> Losses:
+    total = answers + encoded.loss
+    if smoothness:
+        total = total + smoothness * encoded.smoothness
+    return Losses(total, float(answers.detach()))
+
+
+PROBLEMS: dict[str, Problem] = {"digits": digits, "stories": story_questions}
+QUICK = AblationSettings(
+    problems=("digits",),
+    width=16,
+    steps=2,
+    batch=32,
+    training=TrainingSettings(updates=60, learning_rate=5e-3),
+)

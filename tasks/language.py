@@ -1,0 +1,197 @@
+"""Language modelling: bits per byte of tiny-shakespeare (bytes) and WikiText-2 (byte pairs) at equal parameters.
+
+Every arm has about the same number of parameters, reads the same windows in the same order, and is tested on the same
+windows, none of which knows what came before it. Learning rates are swept for all arms alike and chosen by the
+validation part; figures are of the test part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from structformer.models.language import ReSSFormerLMConfig
+from structformer.tokenize.bpe import BytePairTokenizer
+from structformer.tokenize.text import TextTokenizer
+
+from .baselines.text import TextConfig
+from .data_folder import data_folder
+from .language_data import (
+    IGNORED,
+    Stream,
+    bits_per_byte,
+    encode_stream,
+    read_shakespeare,
+    read_wikitext2,
+    segments,
+    word_perplexity,
+)
+from .runs import Record, Run
+from .sequence_arms import ARMS, Arm, build
+from .sequence_training import Batch, answer_losses
+from .sweeps import TRAINING, generator, sweep
+from .training import TrainingSettings, train
+
+RESULTS = Path(__file__).parent / "results"
+CORPORA = ("shakespeare", "wikitext2")
+
+
+@dataclass(frozen=True)
+class LanguageSettings:
+    """Sizes of the run.
+
+    Attributes:
+        arms: Which are compared.
+        corpora: Of `CORPORA`.
+        parameters: Numbers that training changes, the same for all arms but for rounding their widths.
+        layers: Layers of the rivals, and steps of the Universal Transformer.
+        ours: What our models are, width and vocabulary left out.
+        heads: Of mixers.
+        vocabulary: Byte pairs to learn for WikiText-2.
+        length: Tokens of a window.
+        batch: Windows of a batch.
+        rates: Learning rates.
+        training: How arms are trained.
+        workers: Processes.
+    """
+
+    arms: tuple[str, ...] = ARMS
+    corpora: tuple[str, ...] = CORPORA
+    parameters: int = 400_000
+    layers: int = 4
+    ours: ReSSFormerLMConfig = field(
+        default_factory=lambda: ReSSFormerLMConfig(depth=2, steps=2, neighbors=16, experts=1, window=8)
+    )
+    heads: int = 4
+    vocabulary: int = 2_048
+    length: int = 256
+    batch: int = 32
+    rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=1_000))
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, known in (("arms", ARMS), ("corpora", CORPORA)):
+            unknown = [one for one in getattr(self, name) if one not in known]
+            if unknown:
+                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+
+
+QUICK = LanguageSettings(
+    corpora=("shakespeare",),
+    parameters=60_000,
+    length=128,
+    batch=16,
+    rates=(3e-3,),
+    training=TrainingSettings(updates=100),
+)
+
+
+def run(
+    quick: bool, seeds: int, settings: LanguageSettings | None = None, folder: Path = RESULTS
+) -> list[Record]:
+    """Train all arms at all rates on all corpora, write the results to the folder, and return them.
+
+    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+
+    Raises:
+        FileNotFoundError: If there is no folder with real data.
+        ValueError: If seeds is below 1, or a corpus is damaged.
+    """
+    settings = settings or (QUICK if quick else LanguageSettings())
+    for corpus in settings.corpora:
+        streams(corpus, settings.vocabulary)
+    name = "language-quick.json" if quick else "language.json"
+    this = Run(folder / name, {**asdict(settings), "seeds": seeds})
+    arms = [f"{corpus}: {arm}" for corpus in settings.corpora for arm in settings.arms]
+    rows = sweep(this, partial(measure, settings), arms, settings.rates, seeds, settings.workers)
+    this.finish()
+    return rows
+
+
+def measure(settings: LanguageSettings, name: str, rate: float, seed: int, checkpoint: Path) -> Record:
+    """Train one arm once on one corpus, and return its bits per byte."""
+    corpus, _, arm = name.partition(": ")
+    vocabulary, train_part, valid, test = streams(corpus, settings.vocabulary)
+    torch.manual_seed(seed)
+    model = matched(settings, arm, vocabulary)
+    training = replace(settings.training, learning_rate=rate)
+    curve = train(
+        model, answer_losses(model, partial(training_batch, settings, train_part, seed)), training, checkpoint
+    )
+    nats = negative_log_likelihood(model, test, settings)
+    return {
+        "arm": name,
+        "rate": rate,
+        "seed": seed,
+        "parameters": model.num_parameters,
+        "kflops": round(model.flops(settings.length) / 1e3),
+        "loss": curve.loss[-1] if curve.loss else None,
+        "diverged": curve.diverged,
+        "seconds": round(curve.seconds),
+        "validation": -bits_per_byte(negative_log_likelihood(model, valid, settings), valid),
+        "bits per byte": bits_per_byte(nats, test),
+        "word perplexity": word_perplexity(nats, test),
+        "curve": curve.loss,
+        "norms": curve.norm,
+    }
+
+
+@lru_cache
+def streams(corpus: str, vocabulary: int) -> tuple[int, Stream, Stream, Stream]:
+    """Return the number of different tokens, and the parts of a corpus to train on, to choose by and to test on."""
+    folder = data_folder()
+    splits = read_shakespeare(folder) if corpus == "shakespeare" else read_wikitext2(folder)
+    encoder = (
+        TextTokenizer() if corpus == "shakespeare" else BytePairTokenizer(vocabulary).fit([splits.train])
+    )
+    train_part, valid, test = (
+        encode_stream(part, encoder) for part in (splits.train, splits.valid, splits.test)
+    )
+    return encoder.vocab_size, train_part, valid, test
+
+
+def matched(settings: LanguageSettings, arm: str, vocabulary: int) -> Arm:
+    """Return an untrained arm of the width that comes nearest to the wanted number of parameters."""
+    # Rotations need an even number of channels a head.
+    step = 2 * settings.heads
+    low, high = 1, 2
+    while _built(settings, arm, vocabulary, high * step).num_parameters < settings.parameters:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = _built(settings, arm, vocabulary, middle * step).num_parameters >= settings.parameters
+        low, high = (low, middle) if enough else (middle, high)
+    both = [_built(settings, arm, vocabulary, width * step) for width in (low, high)]
+    return min(both, key=lambda model: abs(model.num_parameters - settings.parameters))
+
+
+def training_batch(settings: LanguageSettings, stream: Stream, seed: int, update: int) -> Batch:
+    """Return the windows of an update, drawn from anywhere in the text."""
+    drawn = generator(TRAINING, seed, update)
+    first = torch.randint(len(stream.ids) - settings.length, (settings.batch, 1), generator=drawn)
+    windows = stream.ids[first + torch.arange(settings.length + 1)]
+    return Batch(windows[:, :-1], windows[:, 1:])
+
+
+@torch.no_grad()
+def negative_log_likelihood(model: Arm, stream: Stream, settings: LanguageSettings) -> float:
+    """Return the nats of a whole text, read in windows that know nothing of each other."""
+    model.eval()
+    nats = 0.0
+    for segment in segments(stream.ids, settings.batch, settings.length):
+        logits = model.run(segment.ids).logits.flatten(0, 1)
+        nats += float(
+            F.cross_entropy(logits, segment.targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        )
+    return nats
+
+
+def _built(settings: LanguageSettings, arm: str, vocabulary: int, width: int) -> Arm:
+    sizes = TextConfig(vocabulary, width, settings.layers, settings.heads)
+    ours = settings.ours
+    return build(arm, replace(sizes, layers=ours.steps) if arm.startswith("ressformer") else sizes, ours)

@@ -1,0 +1,185 @@
+"""Plain text for language models: tiny-shakespeare as bytes, WikiText-2 as byte pairs.
+
+Counts of bytes and words are exact, so that losses of models with different tokens compare: bits per byte,
+and perplexity per word as the WikiText papers count words (Merity et al. 2017, arXiv 1609.07843): what stands
+between blanks, and the end of each line.
+"""
+
+from __future__ import annotations
+
+import lzma
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from structformer.tokenize.files import error_line
+
+SHAKESPEARE = "tinyshakespeare/input.txt"
+SHAKESPEARE_BYTES = 1_115_394
+WIKITEXT2 = ("wikitext2/train.txt.xz", "wikitext2/valid.txt", "wikitext2/test.txt")
+WIKITEXT2_WORDS = (2_088_628, 217_646, 245_569)
+# The target of positions without a next token: what cross_entropy leaves out by default.
+IGNORED = -100
+
+
+class Encoder(Protocol):
+    """What turns text into tokens, such as :class:`structformer.tokenize.TextTokenizer`."""
+
+    vocab_size: int
+
+    def encode(self, text: bytes, /) -> Int[Tensor, "tokens"]:
+        """Return the tokens of a text."""
+        ...
+
+
+@dataclass(frozen=True)
+class TextSplits:
+    """The three parts of a corpus."""
+
+    train: bytes
+    valid: bytes
+    test: bytes
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A text as tokens.
+
+    Attributes:
+        ids: A line feed, from which the first token is predicted, and all tokens of the text.
+        num_bytes: Bytes of the text, the first line feed left out.
+        num_words: Words of the text, ends of lines among them.
+    """
+
+    ids: Int[Tensor, "tokens"]
+    num_bytes: int
+    num_words: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The next piece of each of several lanes of text.
+
+    Attributes:
+        ids: Tokens to read.
+        targets: The token that follows each, or `IGNORED` after the end of the text.
+        fresh: Whether lanes begin here, so that what memory holds of others must be forgotten.
+    """
+
+    ids: Int[Tensor, "batch length"]
+    targets: Int[Tensor, "batch length"]
+    fresh: bool
+
+
+def read_shakespeare(folder: Path) -> TextSplits:
+    """Read tiny-shakespeare: by position the first 90% for training, then 5% each for choosing and testing.
+
+    Args:
+        folder: The folder with real data, in which `SHAKESPEARE` lies.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: The file is not of the size it should be.
+    """
+    path = folder / SHAKESPEARE
+    text = path.read_bytes()
+    if len(text) != SHAKESPEARE_BYTES:
+        raise ValueError(
+            f"{path} is cut short or changed: must have {SHAKESPEARE_BYTES} bytes (got {len(text)})"
+        )
+    return split_by_position(text)
+
+
+def read_wikitext2(folder: Path) -> TextSplits:
+    """Read WikiText-2 with its own three parts.
+
+    Args:
+        folder: The folder with real data, in which the files `WIKITEXT2` lie.
+
+    Raises:
+        OSError: A file cannot be opened.
+        ValueError: A file is damaged, or does not have the published number of words.
+    """
+    return TextSplits(
+        *(_part(folder / name, words) for name, words in zip(WIKITEXT2, WIKITEXT2_WORDS, strict=True))
+    )
+
+
+def split_by_position(text: bytes) -> TextSplits:
+    """Cut a text at 90% and 95% of its bytes, rounded down."""
+    first, second = len(text) * 90 // 100, len(text) * 95 // 100
+    return TextSplits(text[:first], text[first:second], text[second:])
+
+
+def encode_stream(text: bytes, encoder: Encoder) -> Stream:
+    """Turn a text into tokens, with its bytes and words counted.
+
+    Raises:
+        ValueError: The text is empty.
+    """
+    if not text:
+        raise ValueError("text is empty: at least 1 byte is needed")
+    return Stream(torch.cat([encoder.encode(b"\n"), encoder.encode(text)]), len(text), count_words(text))
+
+
+def segments(ids: Int[Tensor, "tokens"], batch: int, length: int) -> Iterator[Segment]:
+    """Walk through a text in several lanes at once, each lane a contiguous part of it.
+
+    Lane b of a segment goes on where lane b of the segment before ended, so that memory can be carried
+    along. Every token but the first of `ids` is the target of exactly one position; the last segment may be
+    shorter, and the last lanes end in `IGNORED`.
+
+    Args:
+        ids: The tokens, as in `Stream.ids`.
+        batch: Number of lanes.
+        length: Tokens of a segment in each lane.
+
+    Raises:
+        ValueError: `batch` or `length` is less than 1, or there are not two tokens.
+    """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1 (got {batch})")
+    if length < 1:
+        raise ValueError(f"length must be at least 1 (got {length})")
+    if len(ids) < 2:
+        raise ValueError(f"ids must hold at least 2 tokens (got {len(ids)})")
+    lane = -(-(len(ids) - 1) // batch)
+    missing = (0, batch * lane - (len(ids) - 1))
+    inputs = torch.nn.functional.pad(ids[:-1], missing).view(batch, lane)
+    targets = torch.nn.functional.pad(ids[1:], missing, value=IGNORED).view(batch, lane)
+    starts = range(0, lane, length)
+    return (Segment(inputs[:, s : s + length], targets[:, s : s + length], s == 0) for s in starts)
+
+
+def count_words(text: bytes) -> int:
+    """Return the number of words, the end of a line being one."""
+    return len(text.split()) + text.count(b"\n")
+
+
+def bits_per_byte(nats: float, stream: Stream) -> float:
+    """Return bits per byte from the negative log-likelihood in nats, summed over all tokens of a text."""
+    return nats / math.log(2) / stream.num_bytes
+
+
+def word_perplexity(nats: float, stream: Stream) -> float:
+    """Return the perplexity per word from the negative log-likelihood in nats, summed over all tokens of a text."""
+    per_word = nats / stream.num_words
+    # A model that diverged is infinitely perplexed; math.exp would refuse to say so.
+    return math.inf if per_word > 709 else math.exp(per_word)
+
+
+def _part(path: Path, words: int) -> bytes:
+    try:
+        text = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path} is damaged or cut short: {error_line(error)}") from error
+    found = count_words(text)
+    if found != words:
+        raise ValueError(f"{path} is cut short or changed: must have {words} words (got {found})")
+    return text

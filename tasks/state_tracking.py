@@ -1,0 +1,161 @@
+"""State tracking: parity of bits and the word problem of S5, on texts longer than those trained on.
+
+Every arm sees the same batches and answers after each token. Learning rates are swept for all arms alike and chosen by
+the accuracy on texts of the length trained on, drawn for that purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from structformer.models.language import ReSSFormerLMConfig
+
+from .baselines.text import TextConfig
+from .runs import Record, Run
+from .sequence_arms import ARMS, BOTH, RSA, build
+from .sequence_training import Batch, accuracy, answer_losses
+from .state_tracking_data import StateTrackingConfig, draw_state_tracking
+from .sweeps import TEST, TRAINING, VALIDATION, generator, sweep
+from .training import TrainingSettings, train
+
+RESULTS = Path(__file__).parent / "results"
+GROUPS = {"parity": 2, "S5": 5}
+
+
+@dataclass(frozen=True)
+class StateTrackingSettings:
+    """Sizes of the run.
+
+    Attributes:
+        arms: Which are compared.
+        groups: Of `GROUPS`.
+        width: Features of a token.
+        layers: Layers, or steps.
+        heads: Of mixers.
+        ours: What our models have besides.
+        length: Tokens of the longest text trained on; texts of a batch are of one length, from 4 to this.
+        factors: Texts tested on are so many times as long.
+        batch: Tokens of a batch.
+        examples: To test on, of each length.
+        rates: Learning rates.
+        training: How arms are trained.
+        workers: Processes.
+    """
+
+    arms: tuple[str, ...] = (RSA, BOTH, "transformer", "universal transformer", "gated deltanet", "rwkv-7")
+    groups: tuple[str, ...] = ("parity", "S5")
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    ours: ReSSFormerLMConfig = field(
+        default_factory=lambda: ReSSFormerLMConfig(experts=1, slots=0, cache=0, neighbors=16)
+    )
+    length: int = 32
+    factors: tuple[int, ...] = (1, 2, 4)
+    batch: int = 4_096
+    examples: int = 512
+    rates: tuple[float, ...] = (1e-3, 3e-3)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=3_000))
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        for name, known in (("arms", ARMS), ("groups", tuple(GROUPS))):
+            unknown = [one for one in getattr(self, name) if one not in known]
+            if unknown:
+                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        if self.length < 4 or self.length * max(self.factors) > self.batch:
+            raise ValueError(
+                f"length must be at least 4, and batch hold the longest text (got {self.length}, {self.batch})"
+            )
+
+
+QUICK = StateTrackingSettings(
+    arms=(RSA, "transformer"),
+    groups=("parity",),
+    length=16,
+    batch=1_024,
+    examples=64,
+    rates=(3e-3,),
+    training=TrainingSettings(updates=300),
+)
+
+
+def run(
+    quick: bool, seeds: int, settings: StateTrackingSettings | None = None, folder: Path = RESULTS
+) -> list[Record]:
+    """Train all arms at all rates on all groups, write the results to the folder, and return them.
+
+    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+
+    Raises:
+        ValueError: If seeds is below 1.
+    """
+    settings = settings or (QUICK if quick else StateTrackingSettings())
+    name = "state_tracking-quick.json" if quick else "state_tracking.json"
+    this = Run(folder / name, {**asdict(settings), "seeds": seeds})
+    arms = [f"{group}: {arm}" for group in settings.groups for arm in settings.arms]
+    rows = sweep(this, partial(measure, settings), arms, settings.rates, seeds, settings.workers)
+    this.finish()
+    return rows
+
+
+def measure(settings: StateTrackingSettings, name: str, rate: float, seed: int, checkpoint: Path) -> Record:
+    """Train one arm once on one group, and return its accuracies at every length."""
+    group, _, arm = name.partition(": ")
+    elements = GROUPS[group]
+    torch.manual_seed(seed)
+    symbols = StateTrackingConfig(elements).symbols
+    sizes = TextConfig(symbols, settings.width, settings.layers, settings.heads, tied=False)
+    model = build(arm, sizes, replace(settings.ours, tied=False))
+    training = replace(settings.training, learning_rate=rate)
+    curve = train(
+        model, answer_losses(model, partial(training_batch, settings, elements, seed)), training, checkpoint
+    )
+    lengths = [settings.length * factor for factor in settings.factors]
+    found = {f"x{n // settings.length}": _accuracy(model, settings, elements, n, TEST, seed) for n in lengths}
+    return {
+        "arm": name,
+        "rate": rate,
+        "seed": seed,
+        "parameters": model.num_parameters,
+        "state": model.state_size,
+        "loss": curve.loss[-1] if curve.loss else None,
+        "diverged": curve.diverged,
+        "seconds": round(curve.seconds),
+        "validation": _accuracy(model, settings, elements, settings.length, VALIDATION, seed),
+        **found,
+        "curve": curve.loss,
+        "norms": curve.norm,
+    }
+
+
+def training_batch(settings: StateTrackingSettings, elements: int, seed: int, update: int) -> Batch:
+    """Return the batch of an update; short texts are among them, with which learning begins."""
+    drawn = generator(TRAINING, seed, update)
+    length = int(torch.randint(4, settings.length + 1, (), generator=drawn))
+    data = draw_state_tracking(StateTrackingConfig(elements, length), settings.batch // length, drawn)
+    return Batch(data.inputs, data.targets)
+
+
+def _accuracy(
+    model: torch.nn.Module,
+    settings: StateTrackingSettings,
+    elements: int,
+    length: int,
+    purpose: int,
+    seed: int,
+) -> float:
+    each = settings.batch // length
+    batches: list[Batch] = []
+    for first in range(0, settings.examples, each):
+        data = draw_state_tracking(
+            StateTrackingConfig(elements, length),
+            min(each, settings.examples - first),
+            generator(purpose, seed, length, first),
+        )
+        batches.append(Batch(data.inputs, data.targets))
+    return accuracy(model, batches)

@@ -1,0 +1,112 @@
+"""Arms that answer questions about stories: built, fed with batches, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional as F
+
+from structformer.models.text_qa import TextQA, TextQAConfig, TextQAOutput
+
+from .babi_data import Story, Vocabulary, answer_vocabulary, pack, word_vocabulary
+from .baselines.stories import DenseEncoder
+from .sweeps import TRAINING, generator
+from .training import Losses
+
+OURS, TRANSFORMER, UNIVERSAL = "ressformer", "transformer", "universal transformer"
+ARMS = (OURS, TRANSFORMER, UNIVERSAL)
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The words and answers of the stories trained on."""
+
+    words: Vocabulary
+    answers: Vocabulary
+
+    @classmethod
+    def of(cls, stories: Sequence[Story]) -> Lexicon:
+        """Number the words and answers of these stories."""
+        return cls(word_vocabulary(stories), answer_vocabulary(stories))
+
+
+def build(arm: str, config: TextQAConfig, lexicon: Lexicon) -> TextQA:
+    """Return an untrained arm: the rivals differ in the encoder of the sentences alone.
+
+    Raises:
+        ValueError: If there is no such arm.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"arm must be one of {', '.join(ARMS)} (got {arm!r})")
+    model = TextQA(replace(config, vocabulary=len(lexicon.words), answers=len(lexicon.answers)))
+    if arm != OURS:
+        shared = arm == UNIVERSAL
+        model.encoder = DenseEncoder(
+            config.width, config.heads, config.steps, shared, config.expansion, config.dropout
+        )
+    return model
+
+
+def build_of_size(arm: str, config: TextQAConfig, lexicon: Lexicon) -> TextQA:
+    """Return an untrained arm with about as many parameters as ours has at this width: the width is adapted."""
+    wanted = num_parameters(build(OURS, config, lexicon))
+    step = 2 * config.heads
+    widths = range(step, 4 * config.width, step)
+    sizes = {width: _size(arm, replace(config, width=width), lexicon) for width in widths}
+    return build(
+        arm, replace(config, width=min(sizes, key=lambda width: abs(sizes[width] - wanted))), lexicon
+    )
+
+
+def num_parameters(model: TextQA) -> int:
+    """Return how many numbers training changes."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def shortened(story: Story, sentences: int) -> Story:
+    """Return the story with its last sentences alone; evidence that is cut off is not evidence any more."""
+    cut = max(0, len(story.sentences) - sentences)
+    kept = tuple(index - cut for index in story.supporting if index >= cut)
+    return replace(story, sentences=story.sentences[cut:], supporting=kept)
+
+
+def answered(model: TextQA, lexicon: Lexicon, stories: Sequence[Story]) -> tuple[TextQAOutput, torch.Tensor]:
+    """Return what a model says of stories, and the numbers of the right answers."""
+    packed = pack(stories, lexicon.words, lexicon.answers)
+    assert packed.code is not None
+    assert isinstance(packed.y, torch.Tensor)
+    return model(packed.code, packed.ptr, packed.token_sentence), packed.y
+
+
+def story_losses(
+    model: TextQA, lexicon: Lexicon, stories: Sequence[Story], batch: int, seed: int
+) -> Callable[[int], Losses]:
+    """Return what the stories of an update cost; every story is met once before any is met again."""
+    each = -(-len(stories) // batch)
+
+    def losses(update: int) -> Losses:
+        order = torch.randperm(len(stories), generator=generator(TRAINING, seed, update // each))
+        chosen = order[update % each * batch :][:batch].tolist()
+        output, right = answered(model, lexicon, [stories[index] for index in chosen])
+        answers = F.cross_entropy(output.logits, right)
+        return Losses(answers + output.loss, float(answers.detach()))
+
+    return losses
+
+
+@torch.no_grad()
+def wrong(model: TextQA, lexicon: Lexicon, stories: Sequence[Story], batch: int = 256) -> list[bool]:
+    """Return for each story whether its answer was not the one that scored highest; unknown answers are wrong."""
+    model.eval()
+    found: list[bool] = []
+    for first in range(0, len(stories), batch):
+        output, right = answered(model, lexicon, stories[first : first + batch])
+        found += ((output.logits.argmax(1) != right) | (right == 0)).tolist()
+    return found
+
+
+def _size(arm: str, config: TextQAConfig, lexicon: Lexicon) -> int:
+    with torch.device("meta"):
+        return num_parameters(build(arm, config, lexicon))

@@ -1,0 +1,81 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from structformer.tasks import ablation
+from structformer.tasks.ablation import FULL, OFF, QUICK, AblationSettings, digit_sets, run, worth
+from structformer.tasks.training import TrainingSettings
+
+TINY = replace(QUICK, training=TrainingSettings(updates=2), workers=1)
+
+
+def test_each_part_is_switched_off_alone():
+    full = QUICK.config(FULL)
+    for part, changes in OFF.items():
+        changed = {name for name in vars(full) if getattr(full, name) != getattr(QUICK.config(part), name)}
+        assert changed <= set(changes)
+        assert changed or part == "smoothness"
+
+
+def test_a_part_is_worth_the_paired_difference():
+    rows = [
+        {"problem": "digits", "without": name, "seed": seed, "accuracy": accuracy}
+        for name, values in {
+            FULL: (0.9, 0.8, 0.7),
+            "memory": (0.8, 0.7, 0.6),
+            "cache": (0.7, 0.9, 0.8),
+        }.items()
+        for seed, accuracy in enumerate(values)
+    ]
+    memory, cache, full = (worth(rows, "digits", part) for part in ("memory", "cache", FULL))
+    assert (memory["worth"], memory["helps"]) == (pytest.approx(0.1), "yes")
+    assert memory["low"] == pytest.approx(0.1)
+    assert (cache["worth"], cache["helps"]) == (pytest.approx(0), "not shown")
+    # Differences 0.2, -0.1, -0.1: deviation 0.1732, times 4.3027 (t, 2 degrees) over √3.
+    assert cache["high"] == pytest.approx(4.3027 * 0.17321 / 3**0.5, rel=1e-3)
+    assert (full["worth"], full["helps"], full["accuracy"]) == (None, None, pytest.approx(0.8))
+
+
+def test_digits_are_sets_of_pixels_that_leave_some_for_the_test():
+    train_sets, train_labels, test_sets, test_labels = digit_sets()
+    assert train_sets.num_sets + test_sets.num_sets == len(train_labels) + len(test_labels) == 1_797
+    assert train_sets.x.abs().max() <= 1
+    assert 10 < train_sets.num_tokens / train_sets.num_sets < 50
+
+
+def test_training_teaches_the_digits(tmp_path):
+    torch.manual_seed(0)
+    settings = replace(QUICK, training=TrainingSettings(updates=100, learning_rate=5e-3))
+    found = ablation.digits(settings, settings.config("halting"), 0.01, 0, tmp_path / "state.pt")
+    assert found > 0.2  # a guess finds 0.1
+
+
+def test_smoothness_has_a_part_in_the_loss(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setitem(ablation.PROBLEMS, "digits", lambda *arguments: seen.append(arguments[2]) or 0.5)
+    for without in (FULL, "smoothness"):
+        ablation.measure(QUICK, "digits", without, 0, tmp_path / "state.pt")
+    assert seen == [QUICK.smoothness, 0.0]
+
+
+def test_a_run_has_a_row_a_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "OFF", {"memory": OFF["memory"]})
+    rows = run(True, 1, TINY, tmp_path)
+    assert [(row["problem"], row["without"]) for row in rows] == [("digits", FULL), ("digits", "memory")]
+
+
+def test_stories_are_answered(data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("STRUCTFORMER_DATA", str(data_folder))
+    torch.manual_seed(0)
+    settings = replace(TINY, tasks=(6,), training=TrainingSettings(updates=20, learning_rate=5e-3))
+    found = ablation.PROBLEMS["stories"](settings, settings.config(FULL), 0.01, 0, tmp_path / "state.pt")
+    assert 0.3 < found < 0.9  # yes or no
+
+
+def test_settings_are_checked():
+    with pytest.raises(ValueError, match="problems must be among"):
+        AblationSettings(problems=("chess",))
+    with pytest.raises(ValueError, match="smoothness must be at least 0"):
+        AblationSettings(smoothness=-1.0)
+    with pytest.raises(ValueError, match="seeds must be at least 1"):
+        run(True, 0, TINY)
