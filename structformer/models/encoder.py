@@ -58,6 +58,11 @@ class SOESEncoderConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
 
+    def structure(self) -> SOESConfig:
+        """Return what the SOES layers are made of."""
+        names = ("width", "neighbors", "affinity", "normalizer", "learn", "search")
+        return SOESConfig(**{name: getattr(self, name) for name in names})
+
 
 @dataclass
 class Encoded:
@@ -92,16 +97,7 @@ class SOESBlock(nn.Module):
         super().__init__()
         width = config.width
         self.norm_attention = nn.LayerNorm(width)
-        self.structure = SOES(
-            SOESConfig(
-                width=width,
-                neighbors=config.neighbors,
-                affinity=config.affinity,
-                normalizer=config.normalizer,
-                learn=config.learn,
-                search=config.search,
-            )
-        )
+        self.structure = SOES(config.structure())
         self.attention = ASAM(
             ASAMConfig(
                 width=width,

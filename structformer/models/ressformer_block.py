@@ -12,7 +12,7 @@ from structformer.models.encoder import EdgeFeatures
 from structformer.nn.asam import ASAM, ASAMConfig
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.moe import MixtureOfExperts, MixtureOfExpertsConfig
-from structformer.nn.soes import SOES, SOESConfig
+from structformer.nn.soes import SOES
 
 if TYPE_CHECKING:
     from structformer.models.ressformer import ReSSFormerConfig
@@ -25,16 +25,7 @@ class ReSSFormerBlock(nn.Module):
         super().__init__()
         width, dropout = config.width, config.dropout
         self.norm_attention = nn.LayerNorm(width)
-        self.structure = SOES(
-            SOESConfig(
-                width=width,
-                neighbors=config.neighbors,
-                affinity=config.affinity,
-                normalizer=config.normalizer,
-                learn=config.learn,
-                search=config.search,
-            )
-        )
+        self.structure = SOES(config.structure())
         self.attention = ASAM(
             ASAMConfig(
                 width=width,
