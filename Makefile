@@ -14,7 +14,7 @@ test: setup lint tests types imports
 setup: $(VENV)/.ready
 
 # The stamp is newer than what it was made from, so a repeated call does nothing.
-$(VENV)/.ready: pyproject.toml constraints.txt Makefile
+$(VENV)/.ready: pyproject.toml setup.py constraints.txt Makefile $(wildcard structformer/ops/*.cpp structformer/ops/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "structformer needs Python 3.11 or newer; name one with make PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,8 +23,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt Makefile
 	@$(PIP) torch
 	@echo "set-up 2/3: torch-scatter, compiled against it (3 to 5 minutes)"
 	@$(MAKE) --no-print-directory scatter
-	@echo "set-up 3/3: structformer"
+	@echo "set-up 3/3: structformer and its kernels"
 	@$(PIP) --editable ".[test]"
+	@$(BIN)/python -c 'from structformer.ops import compiled; compiled.available() or \
+		print("WARNING: no C++ compiler with OpenMP: attention on the CPU runs on slower paths.")'
 	@touch $@
 
 # Only the lack of a compiler is forgiven; a failed build is an error.

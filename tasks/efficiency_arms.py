@@ -35,7 +35,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 OURS = "structformer"
 # Ways to the same numbers that `ops.sparse_attention` may offer, fastest first; see `attention_paths`.
-PATHS = ("csr", "gather")
+PATHS = ("fused", "csr", "gather")
 NORMALIZERS = {"softmax": "softmax", "sparsemax": "sparsemax", "entmax15": "entmax15", "alpha 1.3": 1.3}
 RIVALS: dict[str, type[ProjectedAttention]] = {
     "TransformerConv": PygAttention,

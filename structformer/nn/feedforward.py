@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.ops.geglu import geglu
+
 
 class FeedForward(nn.Module):
     """Gated feed-forward network (GEGLU; Shazeer 2020, arXiv 2002.05202), applied to each token alone.
@@ -28,4 +30,4 @@ class FeedForward(nn.Module):
         # Two products in place of one and its halves, whose gradients would have to be put together again.
         weights, biases = self.inner.weight.chunk(2), self.inner.bias.chunk(2)
         value, gate = (F.linear(x, *half) for half in zip(weights, biases, strict=True))
-        return self.outer(self.dropout(value * F.gelu(gate)))
+        return self.outer(self.dropout(geglu(value, gate)))

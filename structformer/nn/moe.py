@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.ops.geglu import geglu
+
 
 @dataclass(frozen=True)
 class MixtureOfExpertsConfig:
@@ -165,7 +167,7 @@ class MixtureOfExperts(nn.Module):
         counts = _counts(chosen.flatten()[order], self.config.experts)
         rows = x.index_select(0, order // self.config.active)
         value, gate = self.inner(rows, counts, path).chunk(2, dim=-1)
-        out = self.outer(self.dropout(value * F.gelu(gate)), counts, path)
+        out = self.outer(self.dropout(geglu(value, gate)), counts, path)
         # Put back instead of added up, so that on a GPU too the sum has one order.
         back = out.new_zeros(chosen.numel(), out.shape[1]).index_copy(0, order, out)
         return (gates[:, None].to(out.dtype) @ back.view(*chosen.shape, out.shape[1])).squeeze(1)

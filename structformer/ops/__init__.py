@@ -1,6 +1,6 @@
 """Kernels on the rows of a CSR graph: neighbour search, row normalisers, attention along edges."""
 
-from structformer.ops.attention import edge_dot, edge_sum, edge_weights, sparse_attention
+from structformer.ops.attention import edge_weights, sparse_attention
 from structformer.ops.backend import backend, force_backend
 from structformer.ops.entmax import (
     Normalizer,
@@ -10,6 +10,7 @@ from structformer.ops.entmax import (
     segment_sparsemax,
 )
 from structformer.ops.host_memory import keep_freed_memory
+from structformer.ops.linear_maps import edge_dot, edge_sum
 from structformer.ops.neighbors import neighbors
 from structformer.ops.paths import attention_path
 from structformer.ops.recall import neighbor_recall

@@ -1,10 +1,9 @@
-"""Attention along the edges of a graph, from two linear maps: edge_dot and edge_sum."""
+"""Attention along the edges of a graph."""
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import torch
 from jaxtyping import Float
@@ -14,62 +13,12 @@ from torch.nn import functional as F
 from structformer.graph import TokenGraph
 from structformer.ops.arrange import arrangement
 from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
+from structformer.ops.fused_kernels import ALPHAS
+from structformer.ops.fused_operator import dropout_factors, fused_attention
+from structformer.ops.linear_maps import by_head, check_pair, check_tokens, edge_dot, edge_sum, same_precision
 from structformer.ops.operator import attention
-from structformer.ops.paths import attention_path, product_path
-from structformer.ops.pattern import Pattern, dot_kernel, sum_kernel
-from structformer.ops.triton_operator import fused_attention
-
-
-def edge_dot(
-    query: Float[Tensor, "targets heads channels"],
-    key: Float[Tensor, "sources heads channels"],
-    graph: TokenGraph,
-    path: str | None = None,
-) -> Float[Tensor, "edges heads"]:
-    """Return ⟨query_i, key_j⟩ for every edge j → i and head.
-
-    Args:
-        query: One vector a target and head.
-        key: One vector a source and head.
-        graph: The edges; their weights play no part.
-        path: "csr" (sparse matrix products; CPU with MKL) or "gather" (any device and type); None takes
-            the faster one that is possible.
-
-    Raises:
-        ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
-    """
-    _check_pair(query, key, graph)
-    dtype, (query, key) = _same_precision(query, key)
-    path = product_path(path, query, key)
-    return _Dot.apply(_by_head(query), _by_head(key), Pattern.of(graph), path).t().to(dtype)
-
-
-def edge_sum(
-    weights: Float[Tensor, "edges heads"],
-    value: Float[Tensor, "sources heads channels"],
-    graph: TokenGraph,
-    path: str | None = None,
-) -> Float[Tensor, "targets heads channels"]:
-    """Return Σ_j weights_ij · value_j over the edges j → i of every target; zeros without edges.
-
-    Args:
-        weights: One weight an edge and head, in the order of the graph's edges.
-        value: One vector a source and head.
-        graph: The edges; their own weights play no part.
-        path: As in `edge_dot`.
-
-    Raises:
-        ValueError: If the shapes do not fit each other and the graph, or the path is not possible.
-    """
-    _check("value", value, graph.num_sources)
-    if weights.shape != (graph.num_edges, value.shape[1]):
-        raise ValueError(
-            f"weights must be [edges, heads], {[graph.num_edges, value.shape[1]]} (got {list(weights.shape)})"
-        )
-    dtype, (weights, value) = _same_precision(weights, value)
-    path = product_path(path, weights, value)
-    out = _Sum.apply(weights.t().contiguous(), _by_head(value), Pattern.of(graph), path)
-    return out.transpose(0, 1).to(dtype)
+from structformer.ops.paths import attention_path
+from structformer.ops.triton_operator import triton_attention
 
 
 @overload
@@ -133,7 +82,7 @@ def sparse_attention(
         scale: Factor on the products; None is 1/√channels.
         dropout: Probability with which a weight is set to zero, the others being scaled up.
         return_weights: Return `(out, weights)`, the weights `[edges, heads]` as used, after dropout.
-        path: "triton", "csr" or "gather"; None takes what `structformer.ops.attention_path` says.
+        path: "triton", "fused", "csr" or "gather"; None takes what `structformer.ops.attention_path` says.
         arrange: Work on the tokens in an order that follows the graph's clusters (`structformer.ops.arrange`),
             which changes nothing but the time. None does so on the CPU where that order is better; False does
             not; True does on any device.
@@ -147,7 +96,7 @@ def sparse_attention(
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1) (got {dropout})")
-    _check("value", value, graph.num_sources)
+    check_tokens("value", value, graph.num_sources)
     if bias is not None and tuple(bias.shape) not in (
         (graph.num_edges,),
         (graph.num_edges, 1),
@@ -157,7 +106,7 @@ def sparse_attention(
             f"bias must be [edges] or [edges, heads], {[graph.num_edges, query.shape[1]]} "
             f"(got {list(bias.shape)})"
         )
-    _check_pair(query, key, graph)
+    check_pair(query, key, graph)
     if value.shape[1] != query.shape[1]:
         raise ValueError(f"value must have {query.shape[1]} heads, as query has (got {value.shape[1]})")
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
@@ -175,8 +124,10 @@ def sparse_attention(
     if better is not None:
         query, key, value = (better.tokens(x) for x in (query, key, value))
         graph, bias = better.graph, None if bias is None else better.edges(bias)
-    if isinstance(alpha, Tensor):
+    if isinstance(alpha, Tensor) or (path == "fused" and alpha not in ALPHAS):
         out, weights = _in_parts(query, key, value, graph, bias, alpha, scale, dropout, path)
+    elif path == "fused":
+        out, weights = _fused(query, key, value, graph, bias, alpha, scale, dropout, return_weights)
     else:
         out, weights = _in_one(query, key, value, graph, bias, alpha, scale, dropout, path)
     if better is not None:
@@ -214,8 +165,8 @@ def _in_one(
 ) -> tuple[Tensor, Tensor]:
     """One operator does it all."""
     tensors = [query, key, value] if bias is None else [query, key, value, bias]
-    dtype, tensors = _same_precision(*tensors)
-    query, key, value, *biases = (_by_head(x) if x.ndim == 3 else x.t().contiguous() for x in tensors)
+    dtype, tensors = same_precision(*tensors)
+    query, key, value, *biases = (by_head(x) if x.ndim == 3 else x.t().contiguous() for x in tensors)
     kept = None
     if dropout:
         kept = torch.rand(query.shape[0], graph.num_edges, device=query.device) >= dropout
@@ -225,6 +176,30 @@ def _in_one(
     if kept is not None:
         weights = weights * kept / (1 - dropout)
     return out.transpose(0, 1).to(dtype), weights.t().to(dtype)
+
+
+def _fused(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: TokenGraph,
+    bias: Tensor | None,
+    alpha: float,
+    scale: float,
+    dropout: float,
+    return_weights: bool,
+) -> tuple[Tensor, Tensor]:
+    """One compiled kernel forward and two back; tokens and edges stay first."""
+    tensors = [query, key, value] if bias is None else [query, key, value, bias]
+    dtype, tensors = same_precision(*tensors)
+    query, key, value, *biases = tensors
+    seed = torch.randint(2**62, (1,)) if dropout else None
+    pattern = _pattern(graph, *tensors)
+    given = biases[0] if biases else None
+    out, weights = fused_attention(query, key, value, given, seed, *pattern, scale, alpha, dropout)
+    if seed is not None and return_weights:
+        weights = weights * dropout_factors(weights.detach(), seed, dropout)
+    return out.to(dtype), weights.to(dtype)
 
 
 def _on_gpu(
@@ -240,7 +215,7 @@ def _on_gpu(
     pattern = _pattern(graph, query, key, value, *([] if bias is None else [bias]))
     # Drawn where the program runs: a number on the GPU would have to be waited for.
     seed = torch.randint(2**31 - 1, (1,)) if dropout else None
-    return fused_attention(query, key, value, bias, seed, *pattern, scale, dropout)[0]
+    return triton_attention(query, key, value, bias, seed, *pattern, scale, dropout)[0]
 
 
 def _pattern(graph: TokenGraph, *tensors: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -255,12 +230,12 @@ def _in_parts(
     value: Tensor,
     graph: TokenGraph,
     bias: Tensor | None,
-    alpha: Tensor,
+    alpha: float | Tensor,
     scale: float,
     dropout: float,
     path: str,
 ) -> tuple[Tensor, Tensor]:
-    """Scores, weights and sums one after the other, for an α that is learned."""
+    """Scores, weights and sums one after the other, for an α that is learned or that no kernel knows."""
     scores = edge_dot(query * scale, key, graph, path)
     if bias is not None:
         scores = scores + bias
@@ -268,73 +243,3 @@ def _in_parts(
     if dropout:
         weights = F.dropout(weights, dropout)
     return edge_sum(weights, value, graph, path), weights
-
-
-def _check(name: str, x: Tensor, tokens: int) -> None:
-    if x.ndim != 3 or x.shape[0] != tokens:
-        raise ValueError(
-            f"{name} must be [tokens, heads, channels] with {tokens} tokens (got {list(x.shape)})"
-        )
-
-
-def _check_pair(query: Tensor, key: Tensor, graph: TokenGraph) -> None:
-    _check("query", query, graph.num_targets)
-    _check("key", key, graph.num_sources)
-    if query.shape[1:] != key.shape[1:]:
-        raise ValueError(
-            "query and key must agree in heads and channels "
-            f"(got {list(query.shape[1:])} and {list(key.shape[1:])})"
-        )
-
-
-def _same_precision(*tensors: Tensor) -> tuple[torch.dtype, list[Tensor]]:
-    """The type of the result, and the tensors in the type to compute in: at least float32."""
-    dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors))
-    work = torch.promote_types(dtype, torch.float32)
-    return dtype, [x.to(work) for x in tensors]
-
-
-def _by_head(x: Tensor) -> Tensor:
-    return x.transpose(0, 1).contiguous()
-
-
-# Heads come first inside. Each function is linear in both arguments, and the
-# derivatives of each are the two functions again, on the pattern or its transpose.
-class _Dot(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, pattern: Pattern, path: str) -> Tensor:
-        ctx.pattern, ctx.path = pattern, path
-        ctx.save_for_backward(query, key)
-        return dot_kernel(query, key, pattern, path)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        query, key = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        grad_query = grad_key = None
-        if ctx.needs_input_grad[0]:
-            grad_query = _Sum.apply(grad, key, ctx.pattern, ctx.path)
-        if ctx.needs_input_grad[1]:
-            transposed, perm = ctx.pattern.transposed
-            grad_key = _Sum.apply(grad.index_select(1, perm), query, transposed, ctx.path)
-        return grad_query, grad_key, None, None
-
-
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weights: Tensor, value: Tensor, pattern: Pattern, path: str) -> Tensor:
-        ctx.pattern, ctx.path = pattern, path
-        ctx.save_for_backward(weights, value)
-        return sum_kernel(weights, value, pattern, path)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        weights, value = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        grad_weights = grad_value = None
-        if ctx.needs_input_grad[0]:
-            grad_weights = _Dot.apply(grad, value, ctx.pattern, ctx.path)
-        if ctx.needs_input_grad[1]:
-            transposed, perm = ctx.pattern.transposed
-            grad_value = _Sum.apply(weights.index_select(1, perm), grad, transposed, ctx.path)
-        return grad_weights, grad_value, None, None

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
-from structformer.ops.attention import edge_dot
+from structformer.ops.linear_maps import edge_dot
 from structformer.ops.search.checks import check_edges, check_vectors, tame
 from structformer.ops.search.choose import METHODS
 from structformer.ops.search.exact import TIE_STEPS, Found, Search

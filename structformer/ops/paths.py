@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from structformer.ops import triton_attention
+from structformer.ops import compiled, triton_attention
 from structformer.ops.entmax import Normalizer, alpha_of
 
 
@@ -20,12 +20,13 @@ def attention_path(
 ) -> str:
     """Return the path that `sparse_attention` takes with these tensors.
 
-    "triton" is one fused kernel on a GPU, for softmax whose weights nobody asks for; "csr" multiplies sparse
-    matrices, on a CPU, in float32 or float64 (half precision is computed as float32), with a torch that has MKL;
+    "triton" is one fused kernel on a GPU, for softmax whose weights nobody asks for; "fused" are compiled kernels
+    for the CPU, in float32 or float64 (half precision is computed as float32), there if the package was built
+    with a C++ compiler; "csr" multiplies sparse matrices, on a CPU, in the same types, with a torch that has MKL;
     "gather" is for any device, type and build.
 
     Args:
-        path: What the user wants; None takes the first of the three that is possible, and no interpreter.
+        path: What the user wants; None takes the first of the four that is possible, and no interpreter.
         *tensors: Query, key and value, and the bias if there is one.
         normalizer: As in `sparse_attention`.
         return_weights: As in `sparse_attention`.
@@ -34,11 +35,11 @@ def attention_path(
         ValueError: If the path is unknown, or cannot serve; the message says what it needs.
 
     Examples:
-        >>> attention_path(None, torch.randn(5, 2, 3), normalizer="sparsemax") in ("csr", "gather")
+        >>> attention_path(None, torch.randn(5, 2, 3), normalizer="sparsemax") in ("fused", "csr", "gather")
         True
     """
-    if path not in ("triton", "csr", "gather", None):
-        raise ValueError(f'path must be "triton", "csr", "gather" or None (got {path!r})')
+    if path not in ("triton", "fused", "csr", "gather", None):
+        raise ValueError(f'path must be "triton", "fused", "csr", "gather" or None (got {path!r})')
     alpha = alpha_of(normalizer)
     fused = not isinstance(alpha, Tensor) and alpha == 1 and not return_weights
     if path in (None, "triton"):
@@ -54,23 +55,33 @@ def attention_path(
 
 
 def product_path(path: str | None, *tensors: Tensor) -> str:
-    """Return the path of `edge_dot` and `edge_sum`: "csr", or "gather".
+    """Return the path of `edge_dot` and `edge_sum`: "fused", "csr", or "gather".
 
     Raises:
-        ValueError: If the path is unknown, or "csr" is asked for where it cannot serve.
+        ValueError: If the path is unknown, or one is asked for where it cannot serve.
     """
-    if path == "gather":
-        return path
-    if path not in (None, "csr"):
-        raise ValueError(f'path must be "csr", "gather" or None (got {path!r})')
-    if csr_available() and all(x.device.type == "cpu" and x.is_floating_point() for x in tensors):
-        return "csr"
-    if path == "csr":
-        raise ValueError(
-            f'path "csr" needs floats on the CPU and a build of torch with MKL (got {_told(tensors)}); '
-            'take "gather"'
-        )
+    if path not in ("fused", "csr", "gather", None):
+        raise ValueError(f'path must be "fused", "csr", "gather" or None (got {path!r})')
+    serves = all(x.device.type == "cpu" and x.is_floating_point() for x in tensors)
+    for name, there, needed in (
+        ("fused", compiled.available, "kernels compiled with the package (a C++ compiler with OpenMP)"),
+        ("csr", csr_available, "a build of torch with MKL"),
+    ):
+        if path not in (name, None):
+            continue
+        if serves and there():
+            return name
+        if path == name:
+            raise ValueError(
+                f'path "{name}" needs floats on the CPU and {needed} (got {_told(tensors)}); take "gather"'
+            )
     return "gather"
+
+
+def possible_paths() -> list[str]:
+    """Return the paths that serve on the CPU here, fastest first."""
+    there = {"fused": compiled.available(), "csr": csr_available(), "gather": True}
+    return [path for path, possible in there.items() if possible]
 
 
 @torch.compiler.assume_constant_result

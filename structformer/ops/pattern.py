@@ -41,7 +41,7 @@ class Pattern:
     @classmethod
     def of(cls, graph: TokenGraph) -> Pattern:
         """Return the pattern of a graph's rows."""
-        return cls(graph.rowptr, graph.col, graph.num_sources, graph)
+        return cls(*graph.compact, graph.num_sources, graph)
 
     @property
     def num_rows(self) -> int:
@@ -64,7 +64,7 @@ class Pattern:
     def transposed(self) -> tuple[Pattern, Int[Tensor, "edges"]]:
         """The other view, and for each of its positions the position of the same edge in this one."""
         assert self.graph is not None
-        rowptr_t, row_t, perm = self.graph.transpose
+        rowptr_t, row_t, perm = self.graph.compact_transpose
         if not self.flipped:
             return Pattern(rowptr_t, row_t, self.num_rows, self.graph, flipped=True), perm
         return Pattern.of(self.graph), torch.argsort(perm)

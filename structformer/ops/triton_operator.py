@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from structformer.ops import triton_attention
+from structformer.ops import triton_attention as kernels
 
 
 @torch.library.custom_op("structformer::triton_attention", mutates_args=())
-def fused_attention(
+def triton_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -37,10 +37,10 @@ def fused_attention(
         dropout: Probability of dropping a weight.
     """
     drawn = 0 if seed is None else int(seed)
-    return triton_attention.forward(query, key, value, bias, rowptr, col, scale, dropout, drawn)
+    return kernels.forward(query, key, value, bias, rowptr, col, scale, dropout, drawn)
 
 
-@fused_attention.register_fake
+@triton_attention.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     double = torch.float64 in (query.dtype, key.dtype, value.dtype)
     lse = query.new_empty(query.shape[:2], dtype=torch.float64 if double else torch.float32)
@@ -48,7 +48,7 @@ def _(query: Tensor, key: Tensor, value: Tensor, *_: Any) -> tuple[Tensor, Tenso
 
 
 @torch.library.custom_op("structformer::triton_attention_backward", mutates_args=())
-def fused_attention_backward(
+def triton_attention_backward(
     grad_out: Tensor,
     query: Tensor,
     key: Tensor,
@@ -69,11 +69,11 @@ def fused_attention_backward(
     rowptr_t, row_t, perm = transpose
     pattern = rowptr, col, rowptr_t, row_t, perm
     known = query, key, value, bias, out, lse
-    grads = triton_attention.backward(grad_out, *known, *pattern, scale, dropout, drawn, need_bias)
+    grads = kernels.backward(grad_out, *known, *pattern, scale, dropout, drawn, need_bias)
     return *grads[:3], query.new_empty(0) if grads[3] is None else grads[3]
 
 
-@fused_attention_backward.register_fake
+@triton_attention_backward.register_fake
 def _(
     grad_out: Tensor, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -89,11 +89,11 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 def _differentiate(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
     *known, a, b, c = ctx.saved_tensors
     need_bias = bool(ctx.needs_input_grad[3])
-    grads = fused_attention_backward(grad_out, *known, [a, b, c], ctx.scale, ctx.dropout, need_bias)
+    grads = triton_attention_backward(grad_out, *known, [a, b, c], ctx.scale, ctx.dropout, need_bias)
     return *grads[:3], grads[3] if need_bias else None, None, None, None, [None] * 3, None, None
 
 
-fused_attention.register_autograd(_differentiate, setup_context=_remember)
+triton_attention.register_autograd(_differentiate, setup_context=_remember)
 
 
 @register_flop_formula(torch.ops.structformer.triton_attention)

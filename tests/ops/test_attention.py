@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
 from structformer.ops import edge_dot, edge_sum, naive, normalize_rows, sparse_attention
-from structformer.ops.paths import csr_available
+from structformer.ops.paths import possible_paths
 
-PATHS = pytest.mark.parametrize("path", ["csr", "gather"] if csr_available() else ["gather"])
+PATHS = pytest.mark.parametrize("path", possible_paths())
 TARGETS, SOURCES, HEADS, CHANNELS, VALUES = 13, 11, 3, 5, 7
 NORMALIZERS = {"softmax": 1.0, "sparsemax": 2.0, "entmax15": 1.5, 1.3: 1.3}
 TIGHT = {"rtol": 1e-6, "atol": 1e-7}
@@ -232,7 +232,7 @@ def test_what_is_no_neighbour_cannot_be_heard(path):
         ({"value": torch.ones(11, 2, 5)}, r"value must have 3 heads, as query has \(got 2\)"),
         ({"bias": torch.ones(3)}, r"bias must be \[edges\] or \[edges, heads\]"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\) \(got 1.0\)"),
-        ({"path": "cuda"}, r"path must be \"triton\", \"csr\", \"gather\" or None \(got 'cuda'\)"),
+        ({"path": "cuda"}, r"path must be \"triton\", \"fused\", \"csr\", \"gather\" or None \(got 'cuda'\)"),
         ({"normalizer": "max"}, "normalizer must be"),
     ],
 )

@@ -13,9 +13,10 @@ from structformer.ops import (
     support,
 )
 from structformer.ops.operator import attention
-from structformer.ops.paths import csr_available
+from structformer.ops.paths import csr_available, possible_paths
 
 PATHS = pytest.mark.parametrize("path", ["csr", "gather"] if csr_available() else ["gather"])
+ALL_PATHS = pytest.mark.parametrize("path", possible_paths())
 TARGETS, SOURCES, HEADS, CHANNELS, VALUES = 13, 11, 3, 5, 7
 
 
@@ -59,7 +60,7 @@ def test_the_operator_keeps_torchs_contract(path, alpha):
     torch.library.opcheck(attention, arguments)
 
 
-@PATHS
+@ALL_PATHS
 @pytest.mark.parametrize("normalizer", ["softmax", "sparsemax", "entmax15"])
 @pytest.mark.parametrize("bias_heads", [1, HEADS])
 @pytest.mark.usefixtures("skipping")
@@ -74,7 +75,7 @@ def test_weights_alone_and_their_gradient(path, normalizer, bias_heads):
     torch.testing.assert_close(found, torch.autograd.grad(expected, (query, key, bias), upstream))
 
 
-@PATHS
+@ALL_PATHS
 def test_gradients_of_outputs_and_weights_add_up(path):
     g, tensors = graph(), inputs()
     out, weights = sparse_attention(*tensors, g, return_weights=True, path=path)
@@ -86,7 +87,7 @@ def test_gradients_of_outputs_and_weights_add_up(path):
     torch.testing.assert_close(both, tuple(x + y for x, y in zip(first, second, strict=True)))
 
 
-@PATHS
+@ALL_PATHS
 def test_dropout_hits_the_weights_that_are_returned(path):
     g, tensors = graph(), inputs()
     out, weights = sparse_attention(*tensors, g, dropout=0.4, return_weights=True, path=path)
@@ -166,7 +167,7 @@ def check_gradients(found, expected, sources):
         torch.testing.assert_close(*pairs)
 
 
-@PATHS
+@ALL_PATHS
 @pytest.mark.parametrize("alpha", [1.0, 1.5, 1.7, 2.0, 3.0])
 @pytest.mark.usefixtures("skipping")
 def test_edges_left_out_are_not_missed(path, alpha):
@@ -183,7 +184,7 @@ def test_edges_left_out_are_not_missed(path, alpha):
     check_gradients(found, expected, (*tensors, bias))
 
 
-@PATHS
+@ALL_PATHS
 @pytest.mark.parametrize("alpha", [1.5, 2.0])
 @pytest.mark.usefixtures("skipping")
 def test_a_support_of_all_edges(path, alpha):
@@ -211,7 +212,7 @@ def test_dropout_among_the_edges_that_are_left(path, alpha):
     check_gradients(found, expected, (*tensors, bias))
 
 
-@PATHS
+@ALL_PATHS
 @pytest.mark.parametrize("alpha", [1.7, 2.0])
 def test_values_and_weights_pass_gradcheck(path, alpha, monkeypatch):
     monkeypatch.setattr(support, "FEWEST", 0)

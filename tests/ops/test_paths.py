@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from structformer.ops import paths
-from structformer.ops.paths import _csr_works, attention_path, csr_available, product_path
+from structformer.ops.paths import _csr_works, attention_path, csr_available, possible_paths, product_path
 
-PRODUCTS = "csr" if csr_available() else "gather"
+PRODUCTS = possible_paths()[0]
 
 
 @pytest.mark.parametrize("choose", [attention_path, product_path])
@@ -16,11 +16,21 @@ def test_the_path_follows_the_tensors(choose):
     assert choose(None, x.bfloat16()) == PRODUCTS  # computed in float32
 
 
-def test_another_build_of_torch_takes_the_other_path(monkeypatch):
-    monkeypatch.setattr(paths, "csr_available", lambda: False)
-    assert attention_path(None, torch.randn(3)) == "gather"
-    with pytest.raises(ValueError, match=r'path "csr" needs .* take "gather"'):
-        attention_path("csr", torch.randn(3))
+@pytest.mark.parametrize("choose", [attention_path, product_path])
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("mkl", [True, False])
+def test_each_build_takes_the_fastest_path_it_has(choose, compiled, mkl, monkeypatch):
+    monkeypatch.setattr(paths.compiled, "available", lambda: compiled)
+    monkeypatch.setattr(paths, "csr_available", lambda: mkl)
+    possible = ["fused"] * compiled + ["csr"] * mkl + ["gather"]
+    assert possible_paths() == possible
+    x = torch.randn(3)
+    assert choose(None, x) == possible[0]
+    assert [choose(path, x) for path in possible] == possible
+    for path, needed in {"fused": "compiled with the package", "csr": "torch with MKL"}.items():
+        if path not in possible:
+            with pytest.raises(ValueError, match=rf'path "{path}" needs .*{needed}.* take "gather"'):
+                choose(path, x)
 
 
 def test_paths_that_cannot_be_taken():

@@ -5,13 +5,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from structformer.graph import TokenGraph
-from structformer.ops import naive, sparse_attention, triton_attention
-from structformer.ops.triton_operator import fused_attention
+from structformer.ops import naive, sparse_attention
+from structformer.ops import triton_attention as kernels
+from structformer.ops.triton_operator import triton_attention
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TARGETS, SOURCES, HEADS, CHANNELS, VALUES = 7, 11, 3, 5, 2
 
-pytestmark = pytest.mark.skipif(not triton_attention.available(), reason="triton is not installed")
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="triton is not installed")
 
 
 def graph():
@@ -57,7 +58,7 @@ def test_the_operator_keeps_torchs_contract():
     g, tensors = graph(), inputs()
     bias, seed = random(g.num_edges, HEADS), torch.tensor([17])
     arguments = *tensors, bias, seed, *g.compact, list(g.compact_transpose), 0.4, 0.3
-    torch.library.opcheck(fused_attention, arguments)
+    torch.library.opcheck(triton_attention, arguments)
 
 
 def test_dropout_is_drawn_anew_and_repeats_with_the_seed():

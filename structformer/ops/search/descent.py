@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
-from structformer.ops.attention import edge_dot
+from structformer.ops.linear_maps import edge_dot
 from structformer.ops.search.best import EMPTY, Best, encode, ranks, row_blocks
 from structformer.ops.search.parts import Parts
 from structformer.ops.search.select import ascending, order

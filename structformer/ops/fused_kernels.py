@@ -1,0 +1,232 @@
+"""How tensors are handed to the compiled kernels of attention, `fused_kernels.cpp`.
+
+Tokens and edges come first in all tensors, heads inside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from structformer.ops import compiled
+
+# Twice the α of each normaliser that the kernels know.
+ALPHAS = {1.0: 2, 1.5: 3, 2.0: 4}
+
+
+class _Problem(ctypes.Structure):
+    """The fields of `Problem` in `fused_kernels.cpp`."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("doubles", "longs", "threads")),
+        *((name, ctypes.c_int64) for name in ("rows", "edges", "heads", "channels", "values")),
+        *((name, ctypes.c_void_p) for name in ("rowptr", "col", "perm", "query", "key", "value")),
+        *((name, ctypes.c_int64) for name in ("query_stride", "key_stride", "value_stride")),
+        ("bias", ctypes.c_void_p),
+        ("bias_heads", ctypes.c_int64),
+        ("scale", ctypes.c_double),
+        ("alpha", ctypes.c_int64),
+        ("dropout", ctypes.c_double),
+        ("seed", ctypes.c_uint64),
+        *((name, ctypes.c_void_p) for name in ("grad_weights", "weights", "scores", "out", "other")),
+    ]
+
+
+def scores(
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    rowptr: Int[Tensor, "pointers"],
+    col: Int[Tensor, "edges"],
+    scale: float = 1.0,
+) -> Float[Tensor, "edges heads"]:
+    """Return scale · ⟨query_i, key_j⟩ of every edge."""
+    query, key = rows_of(query), rows_of(key)
+    out = query.new_empty(len(col), query.shape[1])
+    _run(
+        "scores",
+        query,
+        rowptr,
+        col,
+        heads=query.shape[1],
+        channels=query.shape[2],
+        query=query,
+        key=key,
+        scale=scale,
+        scores=out,
+    )
+    return out
+
+
+def sums(
+    weights: Float[Tensor, "edges heads"],
+    value: Float[Tensor, "sources heads values"],
+    rowptr: Int[Tensor, "pointers"],
+    col: Int[Tensor, "edges"],
+    perm: Int[Tensor, "edges"] | None = None,
+    scale: float = 1.0,
+) -> Float[Tensor, "targets heads values"]:
+    """Return scale · Σ_j weights_ij · value_j of every target; ``perm`` says where an edge's weights stand."""
+    value, weights = rows_of(value), weights.contiguous()
+    out = value.new_empty(len(rowptr) - 1, *value.shape[1:])
+    _run(
+        "sums",
+        value,
+        rowptr,
+        col,
+        heads=value.shape[1],
+        values=value.shape[2],
+        perm=perm,
+        value=value,
+        scale=scale,
+        weights=weights,
+        out=out,
+    )
+    return out
+
+
+def attend(
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    value: Float[Tensor, "sources heads values"],
+    bias: Tensor | None,
+    rowptr: Int[Tensor, "pointers"],
+    col: Int[Tensor, "edges"],
+    scale: float,
+    alpha: float,
+    dropout: float,
+    seed: int,
+) -> tuple[Float[Tensor, "targets heads values"], Float[Tensor, "edges heads"]]:
+    """Return what targets hear, and the weights before dropout; ``bias`` is [edges, heads] or [edges, 1]."""
+    query, key, value = rows_of(query), rows_of(key), rows_of(value)
+    bias = None if bias is None else bias.contiguous()
+    out = query.new_empty(*query.shape[:2], value.shape[2])
+    weights = query.new_empty(len(col), query.shape[1])
+    _run(
+        "attend",
+        query,
+        rowptr,
+        col,
+        heads=query.shape[1],
+        channels=query.shape[2],
+        values=value.shape[2],
+        query=query,
+        key=key,
+        value=value,
+        bias=bias,
+        bias_heads=0 if bias is None else bias.shape[1],
+        scale=scale,
+        alpha=ALPHAS[alpha],
+        dropout=dropout,
+        seed=seed,
+        weights=weights,
+        out=out,
+    )
+    return out, weights
+
+
+def attend_backward(
+    grad_out: Float[Tensor, "targets heads values"] | None,
+    grad_weights: Float[Tensor, "edges heads"] | None,
+    query: Float[Tensor, "targets heads channels"],
+    key: Float[Tensor, "sources heads channels"],
+    value: Float[Tensor, "sources heads values"],
+    weights: Float[Tensor, "edges heads"],
+    rowptr: Int[Tensor, "pointers"],
+    col: Int[Tensor, "edges"],
+    transpose: list[Tensor],
+    scale: float,
+    alpha: float,
+    dropout: float,
+    seed: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of query, key, value and scores, given those of the two results of `attend`."""
+    query, key, value = rows_of(query), rows_of(key), rows_of(value)
+    grad_out = None if grad_out is None else rows_of(grad_out)
+    grad_weights = None if grad_weights is None else grad_weights.contiguous()
+    grad_scores = torch.empty_like(weights)
+    grad_query, grad_key, grad_value = (x.new_empty(x.shape) for x in (query, key, value))
+    shared: dict[str, Any] = {
+        "heads": query.shape[1],
+        "channels": query.shape[2],
+        "values": value.shape[2],
+        "scale": scale,
+        "alpha": ALPHAS[alpha],
+        "dropout": dropout,
+        "seed": seed,
+        "weights": weights,
+        "scores": grad_scores,
+    }
+    _run(
+        "attend_backward_rows",
+        query,
+        rowptr,
+        col,
+        query=grad_out,
+        key=key,
+        value=value,
+        grad_weights=grad_weights,
+        out=grad_query,
+        **shared,
+    )
+    rowptr_t, row_t, perm = transpose
+    _run(
+        "attend_backward_columns",
+        query,
+        rowptr_t,
+        row_t,
+        perm=perm,
+        key=query,
+        value=grad_out,
+        out=grad_key,
+        other=grad_value,
+        **shared,
+    )
+    return grad_query, grad_key, grad_value, grad_scores
+
+
+def dropout_factors(
+    like: Float[Tensor, "edges heads"], dropout: float, seed: int
+) -> Float[Tensor, "edges heads"]:
+    """Return what dropout multiplies the weights of `attend` by: zero, or 1 / (1 − dropout)."""
+    weights = torch.ones_like(like, memory_format=torch.contiguous_format)
+    problem = _Problem(
+        doubles=weights.dtype == torch.float64,
+        threads=torch.get_num_threads(),
+        edges=weights.shape[0],
+        heads=weights.shape[1],
+        weights=weights.data_ptr(),
+        dropout=dropout,
+        seed=seed,
+    )
+    compiled.kernel("drop")(ctypes.byref(problem))
+    return weights
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """Return a tensor whose tokens each lie in one stretch of memory, nothing copied if they do already."""
+    heads, channels = x.shape[1:]
+    fits = x.stride(2) == 1 and x.stride(1) == channels and x.stride(0) >= heads * channels
+    return x if fits else x.contiguous()
+
+
+def _run(kernel: str, like: Tensor, rowptr: Tensor, col: Tensor, **fields: Any) -> None:
+    """Call a kernel with tensors for pointers; where rows may be apart, with their distance too."""
+    for name in ("query", "key", "value"):
+        x = fields.get(name)
+        if x is not None:
+            fields[f"{name}_stride"] = x.stride(0)
+    problem = _Problem(
+        doubles=like.dtype == torch.float64,
+        longs=rowptr.dtype == torch.int64,
+        threads=torch.get_num_threads(),
+        rows=len(rowptr) - 1,
+        edges=len(col),
+        rowptr=rowptr.data_ptr(),
+        col=col.data_ptr(),
+        **{name: x.data_ptr() if isinstance(x, Tensor) else x for name, x in fields.items() if x is not None},
+    )
+    compiled.kernel(kernel)(ctypes.byref(problem))
