@@ -21,6 +21,7 @@ from structformer.models.language_state import (
     window_graph,
 )
 from structformer.models.ressformer import ReSSFormerConfig
+from structformer.nn.linear import Linear
 from structformer.nn.r2mu import R2MU, BlockOutput, Thought
 from structformer.ops.segment import row_index
 
@@ -135,7 +136,7 @@ class ReSSFormerLM(nn.Module):
         self.blocks = nn.ModuleList(LanguageBlock(config) for _ in range(config.depth))
         self.unit = R2MU(config.unit())
         self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.head = Linear(config.width, config.vocabulary, bias=False)
         if config.tied:
             self.head.weight = self.embedding.weight
         else:

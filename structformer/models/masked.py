@@ -13,6 +13,7 @@ from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, edge_attributes, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
+from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
 from structformer.tokens import TokenSet
 
@@ -50,9 +51,7 @@ class MaskedEncoder(nn.Module):
         self.encoder = build_encoder(config)
         prefer_given(self.encoder, bonus=6.0, sharpness=1.0)
         self.pooling = SetPooling(width, config.heads)
-        self.decoder = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, tokens.features)
-        )
+        self.decoder = nn.Sequential(Linear(width, 2 * width), nn.GELU(), Linear(2 * width, tokens.features))
 
     def forward(self, tokens: TokenSet, masked: Bool[Tensor, " tokens"] | None = None) -> MaskedOutput:
         """Return vectors of tokens and sets; ``masked`` tokens are seen as hidden."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.models.language import LanguageOutput, ReSSFormerLM, ReSSFormerLMConfig
+from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
 from structformer.ops.segment import row_index
 
@@ -105,7 +106,7 @@ class MaskedTextEncoder(nn.Module):
         # The mask token is one more than the vocabulary has.
         self.model = ReSSFormerLM(replace(config, vocabulary=config.vocabulary + 1))
         self.pooling = SetPooling(config.width, config.heads)
-        self.context = nn.Linear(config.width, config.width)
+        self.context = Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width)
 
     def forward(

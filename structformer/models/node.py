@@ -14,6 +14,7 @@ from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, encode, prefer_given
 from structformer.nn.embedding import FeatureEmbedding
+from structformer.nn.linear import Linear
 from structformer.ops import edge_sum
 from structformer.tokens import TokenSet
 
@@ -71,7 +72,7 @@ class NodeModel(nn.Module):
         )
         self.encoder = build_encoder(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.width, classes)
+        self.head = Linear(config.width, classes)
         # Nothing is known about the features at first; labels along the graph already are a good guess.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

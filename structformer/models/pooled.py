@@ -13,6 +13,7 @@ from structformer.models.choice import Encoder, build_encoder
 from structformer.models.encoder import Encoded, SOESBlock, SOESEncoderConfig
 from structformer.models.ressformer_block import ReSSFormerBlock
 from structformer.nn.embedding import FeatureEmbedding
+from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
 from structformer.tokens import TokenSet
 
@@ -62,8 +63,8 @@ class PooledModel(nn.Module):
         self.encoder = build_encoder(config)
         prefer_given(self.encoder, bonus=4.0)
         self.pooling = SetPooling(width, config.heads)
-        self.size = nn.Linear(1, width)
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), nn.Linear(width, outputs))
+        self.size = Linear(1, width)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), Linear(width, outputs))
 
     def forward(self, tokens: TokenSet) -> PooledOutput:
         """Return one row of outputs a set."""

@@ -16,6 +16,7 @@ from structformer.models.encoder import Encoded
 from structformer.nn.asam import ASAM, ASAMConfig
 from structformer.nn.embedding import CellEmbedding
 from structformer.nn.feedforward import FeedForward
+from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
 from structformer.nn.soes import SOES, SOESConfig
 from structformer.tokenize.columns import Column
@@ -92,7 +93,7 @@ class RowBlock(nn.Module):
             )
         )
         self.attention = ASAM(ASAMConfig(width=width, heads=config.heads, dropout=config.dropout))
-        self.label = nn.Linear(label_features, width) if label_features else None
+        self.label = Linear(label_features, width) if label_features else None
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = FeedForward(width, 2.0, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
@@ -154,12 +155,12 @@ class TableModel(nn.Module):
             )
         )
         # Columns have names, so each may have a read-out of its own without any order among them.
-        self.by_column = nn.Linear(len(columns) * width, width)
+        self.by_column = Linear(len(columns) * width, width)
         self.pooling = SetPooling(width, config.heads)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(RowBlock(config, label_features) for _ in range(config.row_steps))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, outputs)
+        self.head = Linear(width, outputs)
 
     def forward(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
 from structformer.models.ressformer import Reasoned, ReSSFormer, ReSSFormerConfig
+from structformer.nn.linear import Linear
 from structformer.ops import edge_sum, edge_weights, segment_sum
 from structformer.ops.segment import row_index
 
@@ -93,18 +94,18 @@ class TextQA(nn.Module):
         self.word = nn.Embedding(config.vocabulary, width)
         nn.init.normal_(self.word.weight, std=0.5)
         self.place = nn.Parameter(1 + 0.1 * torch.randn(config.places, width))
-        self.age = nn.Linear(width, width, bias=False)
+        self.age = Linear(width, width, bias=False)
         self.question = nn.Parameter(0.5 * torch.randn(width))
         self.norm = nn.LayerNorm(width)
         self.encoder = ReSSFormer(config)
-        self.ask, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
+        self.ask, self.key = Linear(width, width), Linear(width, width, bias=False)
+        self.value = Linear(width, width)
         self.answer = nn.Sequential(
             nn.LayerNorm(2 * width),
-            nn.Linear(2 * width, width),
+            Linear(2 * width, width),
             nn.GELU(),
             nn.Dropout(config.dropout),
-            nn.Linear(width, config.answers),
+            Linear(width, config.answers),
         )
 
     def forward(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
+from structformer.nn.linear import Linear
 from structformer.ops import Normalizer, edge_dot, edge_sum, sparse_attention
 from structformer.ops.entmax import alpha_of
 from structformer.ops.topk import segment_top
@@ -77,18 +78,18 @@ class ASAM(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)  # a shift of all keys would not change any weight
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width, bias=False)  # a shift of all keys would not change any weight
+        self.value = Linear(width, width)
+        self.output = Linear(width, width)
         self.structure_gate = nn.Parameter(torch.ones(config.heads)) if config.structure_gate else None
         self.alpha_logit = None
         if config.learns_alpha:
             share = (1.5 - self.LEAST_ALPHA) / (2 - self.LEAST_ALPHA)
             self.alpha_logit = nn.Parameter(torch.full((config.heads,), math.log(share / (1 - share))))
         if config.edge_features:
-            self.edge_score = nn.Linear(config.edge_features, config.heads, bias=False)
-            self.edge_value = nn.Linear(config.edge_features * config.heads, width, bias=False)
+            self.edge_score = Linear(config.edge_features, config.heads, bias=False)
+            self.edge_value = Linear(config.edge_features * config.heads, width, bias=False)
 
     @property
     def alpha(self) -> Float[Tensor, "heads"]:

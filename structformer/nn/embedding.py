@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from rtdl_num_embeddings import PiecewiseLinearEmbeddings
 from torch import Tensor, nn
 
+from structformer.nn.linear import Linear
 from structformer.tokenize.columns import Column
 
 
@@ -68,7 +69,7 @@ class CellEmbedding(nn.Module):
         offsets = torch.tensor([0, *sizes]).cumsum(0)[:-1]
         self.register_buffer("_offsets", offsets, persistent=False)
         self.category = nn.Embedding(sum(sizes), width) if sizes else None
-        self.text = nn.Linear(text_features, width, bias=False) if kinds["text"] else None
+        self.text = Linear(text_features, width, bias=False) if kinds["text"] else None
         if self.category is not None:
             nn.init.normal_(self.category.weight, std=1 / math.sqrt(width))
         if self.text is not None:  # text vectors have length 1
@@ -134,7 +135,7 @@ class FeatureEmbedding(nn.Module):
         super().__init__()
         if bins is not None and len(bins) != num_features:
             raise ValueError(f"bins must be given for each of {num_features} features (got {len(bins)})")
-        self.linear = nn.Linear(num_features, width)
+        self.linear = Linear(num_features, width)
         self.dropout = nn.Dropout(dropout)
         self.token_type = nn.Embedding(token_types, width) if token_types > 1 else None
         sloped = [i for i, edges in enumerate(bins or ()) if len(edges) > 1]
@@ -144,7 +145,7 @@ class FeatureEmbedding(nn.Module):
             each = max(8, width // 4)
             self.numeric = piecewise_linear([bins[i] for i in sloped], each)
             self.mix = nn.Sequential(
-                nn.Linear(len(sloped) * each, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+                Linear(len(sloped) * each, 2 * width), nn.GELU(), Linear(2 * width, width)
             )
 
     def forward(

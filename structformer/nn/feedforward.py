@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from structformer.nn.linear import Linear
 from structformer.ops.geglu import geglu
+from structformer.ops.linear import linear
 
 
 class FeedForward(nn.Module):
@@ -21,13 +22,13 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, expansion: float = 2.0, dropout: float = 0.0) -> None:
         super().__init__()
         hidden = max(1, round(width * expansion))
-        self.inner = nn.Linear(width, 2 * hidden)
-        self.outer = nn.Linear(hidden, width)
+        self.inner = Linear(width, 2 * hidden)
+        self.outer = Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Return W_o (a ⊙ gelu(b)) with [a, b] = W_i x."""
         # Two products in place of one and its halves, whose gradients would have to be put together again.
         weights, biases = self.inner.weight.chunk(2), self.inner.bias.chunk(2)
-        value, gate = (F.linear(x, *half) for half in zip(weights, biases, strict=True))
+        value, gate = (linear(x, *half) for half in zip(weights, biases, strict=True))
         return self.outer(self.dropout(geglu(value, gate)))

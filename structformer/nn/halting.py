@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from structformer.nn.linear import Linear
+
 HaltingRule = Literal["act", "convergence"]
 
 
@@ -59,7 +61,7 @@ class Halting(nn.Module):
         self.threshold = usual if threshold is None else threshold
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must be between 0 and 1 (got {threshold})")
-        self.probability = nn.Linear(width, 1) if rule == "act" else None
+        self.probability = Linear(width, 1) if rule == "act" else None
 
     def start(self, h: Float[Tensor, "tokens width"]) -> Halted:
         """Return the beginning: nobody has halted."""

@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.nn.linear import Linear
 from structformer.ops.geglu import geglu
+from structformer.ops.linear import linear
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         self.config = config
         hidden = max(1, round(config.width * config.expansion))
-        self.router = nn.Linear(config.width, config.experts, bias=False)
+        self.router = Linear(config.width, config.experts, bias=False)
         self.inner = ExpertLinear(config.experts, config.width, 2 * hidden)
         self.outer = ExpertLinear(config.experts, hidden, config.width)
         self.dropout = nn.Dropout(config.dropout)
@@ -134,7 +136,7 @@ class MixtureOfExperts(nn.Module):
     def _logits(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens experts"]:
         dtype = torch.promote_types(x.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x.to(dtype), self.router.weight.to(dtype))
+            return linear(x.to(dtype), self.router.weight.to(dtype))
 
     def _taken(
         self, top: Float[Tensor, "tokens active"], chosen: Int[Tensor, "tokens active"]
@@ -210,7 +212,7 @@ class ExpertLinear(nn.Module):
         """
         if expert_path(path, x, self.weight) == "loop":
             slices = zip(x.split(counts.tolist()), self.weight.unbind(), self.bias.unbind(), strict=True)
-            return torch.cat([F.linear(rows, weight, bias) for rows, weight, bias in slices])
+            return torch.cat([linear(rows, weight, bias) for rows, weight, bias in slices])
         dtype = _computed_in(x)
         ends = counts.cumsum(0, dtype=torch.int32)
         product = F.grouped_mm(x.to(dtype), self.weight.to(dtype).transpose(1, 2), offs=ends)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from structformer.graph import TokenGraph
 from structformer.nn.halting import Halting, HaltingRule
+from structformer.nn.linear import Linear
 from structformer.nn.segment_memory import SegmentMemory
 from structformer.nn.token_cache import TokenCache
 from structformer.ops import segment_max
@@ -117,7 +118,7 @@ class R2MU(nn.Module):
         self.config = config
         width = config.width
         self.scale_step = nn.Parameter(torch.full((), 0.1))
-        self.reinjection = nn.Linear(width, width, bias=False) if config.reinject else None
+        self.reinjection = Linear(width, width, bias=False) if config.reinject else None
         if self.reinjection is not None:
             nn.init.zeros_(self.reinjection.weight)
         self.cache = TokenCache(width, config.heads, config.cache) if config.cache else None

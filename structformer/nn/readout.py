@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from structformer.nn.linear import Linear
 from structformer.ops import segment_max, segment_softmax, segment_sum
 
 
@@ -33,9 +34,9 @@ class SetPooling(nn.Module):
             raise ValueError(f"seeds must be at least 1 (got {seeds})")
         self.heads, self.seeds = heads, seeds
         self.seed = nn.Parameter(torch.randn(heads, seeds, width // heads))
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width * (seeds + 2), width)
+        self.key = Linear(width, width, bias=False)
+        self.value = Linear(width, width)
+        self.output = Linear(width * (seeds + 2), width)
 
     def forward(
         self, h: Float[Tensor, "tokens width"], ptr: Int[Tensor, "pointers"]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
+from structformer.nn.linear import Linear
 from structformer.ops import edge_sum, segment_softmax, sparse_attention
 from structformer.ops.segment import row_index
 
@@ -36,11 +37,11 @@ class SegmentMemory(nn.Module):
         self.first = nn.Parameter(0.02 * torch.randn(slots, width))
         self.seed = nn.Parameter(torch.randn(slots, heads, width // heads))
         self.write_norm, self.read_norm, self.slot_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.write_key, self.write_value = nn.Linear(width, width, bias=False), nn.Linear(width, width)
-        self.gate = nn.Linear(2 * width, 1) if gated else None
-        self.read_query = nn.Linear(width, width)
-        self.read_key, self.read_value = nn.Linear(width, width, bias=False), nn.Linear(width, width)
-        self.read_output = nn.Linear(width, width)
+        self.write_key, self.write_value = Linear(width, width, bias=False), Linear(width, width)
+        self.gate = Linear(2 * width, 1) if gated else None
+        self.read_query = Linear(width, width)
+        self.read_key, self.read_value = Linear(width, width, bias=False), Linear(width, width)
+        self.read_output = Linear(width, width)
 
     def start(self, sets: int) -> Float[Tensor, "sets slots width"]:
         """Return the memory of sets that have read nothing yet."""

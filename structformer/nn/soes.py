@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
+from structformer.nn.linear import Linear
 from structformer.ops import Normalizer, edge_weights, neighbors
 
 
@@ -61,8 +62,8 @@ class SOES(nn.Module):
     def __init__(self, config: SOESConfig) -> None:
         super().__init__()
         self.config = config
-        self.query = nn.Linear(config.width, config.affinity, bias=False)
-        self.key = nn.Linear(config.width, config.affinity, bias=False)
+        self.query = Linear(config.width, config.affinity, bias=False)
+        self.key = Linear(config.width, config.affinity, bias=False)
         # Starting from the same map, tokens listen to tokens like themselves: a kNN graph of the
         # states is a better first guess than the graph of two unrelated random projections.
         with torch.no_grad():

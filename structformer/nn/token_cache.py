@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structformer.nn.linear import Linear
+
 
 class TokenCache(nn.Module):
     """Each token attends over its own recent states (ReSSFormer, arXiv 2510.01585; DESIGN 2.5).
@@ -30,8 +32,8 @@ class TokenCache(nn.Module):
             raise ValueError(f"size must be at least 1 (got {size})")
         self.heads, self.size = heads, size
         self.norm = nn.LayerNorm(width)
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.value, self.output = nn.Linear(width, width), nn.Linear(width, width)
+        self.query, self.key = Linear(width, width), Linear(width, width, bias=False)
+        self.value, self.output = Linear(width, width), Linear(width, width)
         self.age = nn.Parameter(torch.zeros(size, heads))
 
     def forward(
