@@ -48,9 +48,11 @@ class MQARSettings:
     arms: tuple[str, ...] = (ATTENTION, RSA, "transformer", "gated deltanet", "rwkv-7")
     sizes: TextConfig = field(default_factory=lambda: TextConfig(1_024, width=64, layers=2, heads=2))
     ours: ReSSFormerLMConfig = field(
-        default_factory=lambda: ReSSFormerLMConfig(experts=1, slots=0, cache=0, neighbors=16, deep_slots=3)
+        default_factory=lambda: ReSSFormerLMConfig(
+            experts=1, slots=0, cache=0, neighbors=16, deep_heads=1, deep_channels=24, deep_slots=6
+        )
     )
-    heads: dict[str, int] = field(default_factory=lambda: {RSA: 4, "gated deltanet": 1, "rwkv-7": 1})
+    heads: dict[str, int] = field(default_factory=lambda: {"gated deltanet": 1, "rwkv-7": 1})
     shapes: tuple[tuple[int, int], ...] = tuple((config.length, config.pairs) for config in TRAIN_CONFIGS)
     longer: tuple[tuple[int, int], ...] = ((512, 128), (1_024, 256))
     batch: int = 8_192

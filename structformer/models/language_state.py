@@ -60,7 +60,7 @@ class LanguageState:
         for past in self.pasts.values():
             kept += [x for x in (past.line, past.heard) if x is not None]
             if past.recurrence is not None:
-                kept += [past.recurrence.shallow, past.recurrence.deep]
+                kept += past.recurrence.parts()
         return sum(x.numel() for x in kept)
 
     def detach(self) -> LanguageState:
@@ -141,9 +141,7 @@ def forgotten(past: Past, texts: Bool[Tensor, "sets"]) -> Past:
     if line is not None:
         line = line.masked_fill(texts[:, None, None], 0.0)
     if recurrence is not None:
-        shallow = recurrence.shallow.masked_fill(texts[:, None, None, None], 0.0)
-        deep = recurrence.deep.masked_fill(texts[:, None, None, None, None], 0.0)
-        recurrence = MemoryState(shallow, deep)
+        recurrence = recurrence.forgotten(texts)
     return Past(line, recurrence, past.heard)
 
 

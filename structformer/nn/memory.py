@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.nn.convolution import ShortConvolution
+from structformer.nn.linear import Linear
 from structformer.nn.memory_chunks import chunkwise
 from structformer.nn.memory_naive import advance
 from structformer.nn.memory_signals import MemoryState, Signals
@@ -30,6 +32,9 @@ class DeepShallowMemoryConfig:
         writes: Slots that take a residual.
         reads: Slots that a query listens to. The slots' centres learn from the weights on those chosen, so that with
             one write and one read they stay as they are.
+        convolution: Tokens that the short convolution of queries, keys and values sees; 0 is none.
+        reflect: Whether writing may turn what stands under a key into its opposite, β up to 1 + g instead of 1, without
+            which no state can count modulo two (Grazzi et al. 2024, arXiv 2411.12537).
         chunk: Tokens worked on at once in training; the result does not depend on it.
         normalizer: How affinities to slots become weights of the read-out: "softmax", "sparsemax", "entmax15" or the α
             of α-entmax.
@@ -42,6 +47,8 @@ class DeepShallowMemoryConfig:
     slots: int = 4
     writes: int = 1
     reads: int = 2
+    convolution: int = 4
+    reflect: bool = True
     chunk: int = 32
     normalizer: Normalizer = "entmax15"
     deep: bool = True
@@ -50,6 +57,8 @@ class DeepShallowMemoryConfig:
         for name in ("width", "heads", "slots", "chunk"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if self.convolution < 0:
+            raise ValueError(f"convolution must be at least 0 (got {self.convolution})")
         if self.channels is None and self.width % self.heads:
             raise ValueError(
                 f"heads must divide width where channels are not given (got heads={self.heads}, width={self.width})"
@@ -74,13 +83,15 @@ class DeepShallowMemory(nn.Module):
     have not seen its text. Per head, with keys and queries of length 1,
 
         r_t = v_t − S_{t−1}ᵀ k_t,    S_t = g_t S_{t−1} + β_t k_t r_tᵀ,
-        D_t^(m) = g'_t D_{t−1}^(m) + ω_{m,t} β'_t k_t r_tᵀ,
+        e_t = r_t − Σ_m ω_{m,t} D_{t−1}^(m)ᵀ k_t,    D_t^(m) = g'_t D_{t−1}^(m) + ω_{m,t} β'_t k_t e_tᵀ,
         o_t = S_tᵀ q_t + Σ_m p_{m,t} D_t^(m)ᵀ q_t.
 
     The shallow state S holds what can be predicted; the residual r_t, what it could not say, goes to those slots of
-    the deep memory whose centres c_m are nearest to the key: ω = softmax over the ``writes`` largest e^τ ⟨k_t, c_m⟩. A
-    query reads the ``reads`` nearest, p = entmax of e^τ ⟨q_t, c_m⟩ over them. β and β' are sigmoids of the token,
-    log g = −e^A softplus(W h + b) as in Mamba-2 (arXiv 2405.21060) and Gated DeltaNet (2412.06464). The outputs of a
+    the deep memory whose centres c_m are nearest to the key: ω = softmax over the ``writes`` largest e^τ ⟨k_t, c_m⟩.
+    There too only e_t is written, what these slots could not say of it, so that M slots hold M times as much as one
+    matrix of their size. A query reads the ``reads`` nearest, p = entmax of e^τ ⟨q_t, c_m⟩ over them. q, k and v are
+    silu of short convolutions of linear maps, β and β' sigmoids of the token, times 1 + g where writing may reflect;
+    log g = −e^A softplus(W h + b), as in Mamba-2 (arXiv 2405.21060) and Gated DeltaNet (2412.06464). The outputs of a
     head are brought to one size, gated by σ(W h) and mixed.
 
     `forward` works on chunks of tokens, `step` on one token a set, with the same results.
@@ -93,23 +104,32 @@ class DeepShallowMemory(nn.Module):
     """
 
     MEMORY = 1000.0, 10.0  # tokens that heads remember at first, from the first head to the last
+    WRITTEN = 0.73  # share of a residual that is written at first
 
     def __init__(self, config: DeepShallowMemoryConfig) -> None:
         super().__init__()
         self.config = config
         width, heads, inner = config.width, config.heads, config.heads * config.size
         states = 2 if config.deep else 1
-        self.query, self.key, self.value = (nn.Linear(width, inner, bias=False) for _ in range(3))
-        self.write, self.keep = nn.Linear(width, states * heads), nn.Linear(width, states * heads)
+        self.told = Linear(width, 3 * inner, bias=False)
+        self.convolution = ShortConvolution(3 * inner, config.convolution) if config.convolution else None
+        self.write, self.keep = Linear(width, states * heads), Linear(width, states * heads)
         self.log_rate = nn.Parameter(torch.zeros(states * heads))
         if config.deep:
             center = torch.empty(heads, config.slots, config.size)
             self.center = nn.Parameter(F.normalize(nn.init.normal_(center), dim=-1))
             self.log_sharpness = nn.Parameter(torch.full((heads,), math.log(4.0)))
         self.norm = nn.RMSNorm(config.size, eps=1e-5)
-        self.gate, self.output = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.gate, self.output = Linear(width, inner), Linear(inner, width)
         with torch.no_grad():
-            nn.init.constant_(self.write.bias, 1.0)
+            if (
+                self.convolution is not None
+            ):  # a token is told of together with those before it from the first on
+                nn.init.uniform_(
+                    self.convolution.weight, -(config.convolution**-0.5), config.convolution**-0.5
+                )
+            share = self.WRITTEN / (2 if config.reflect else 1)
+            nn.init.constant_(self.write.bias, math.log(share / (1 - share)))
             longest, shortest = (math.log10(tokens) for tokens in self.MEMORY)
             rate = 1 / torch.logspace(longest, shortest, heads)
             self.keep.bias.copy_(rate.expm1().log().repeat(states))
@@ -117,13 +137,15 @@ class DeepShallowMemory(nn.Module):
     @property
     def state_size(self) -> int:
         """Numbers that are kept of a set, however long it is."""
-        return self.config.heads * self.config.size**2 * (1 + self._slots)
+        line = 0 if self.convolution is None else (self.convolution.size - 1) * self.convolution.width
+        return self.config.heads * self.config.size**2 * (1 + self._slots) + line
 
     def start(self, sets: int) -> MemoryState:
         """Return the state of sets that have read nothing yet."""
         shape = sets, self.config.heads, self._slots, self.config.size, self.config.size
         deep = _full(self.output.weight).new_zeros(shape)
-        return MemoryState(deep.new_zeros(shape[:2] + shape[3:]), deep)
+        line = None if self.convolution is None else self.convolution.start(sets)
+        return MemoryState(deep.new_zeros(shape[:2] + shape[3:]), deep, line)
 
     def forward(
         self,
@@ -143,10 +165,10 @@ class DeepShallowMemory(nn.Module):
         """
         ptr = set_bounds(ptr, h)
         state = self.start(len(ptr) - 1) if state is None else self._checked(state, len(ptr) - 1)
-        signals = self.signals(h)
+        signals, line = self.signals(h, ptr, state.line)
         with torch.autocast(h.device.type, enabled=False):
             out, state = chunkwise(signals, ptr, state, self.config.chunk)
-        return self._leave(out, h), state
+        return self._leave(out, h), replace(state, line=line)
 
     def step(
         self, h: Float[Tensor, "sets width"], state: MemoryState
@@ -156,27 +178,39 @@ class DeepShallowMemory(nn.Module):
         Raises:
             ValueError: If ``state`` does not fit the sets.
         """
-        signals = self.signals(h)
+        state = self._checked(state, len(h))
+        signals, line = self.signals(h, torch.arange(len(h) + 1, device=h.device), state.line)
         with torch.autocast(h.device.type, enabled=False):
-            out, state = advance(signals, self._checked(state, len(h)))
-        return self._leave(out, h), state
+            out, state = advance(signals, state)
+        return self._leave(out, h), replace(state, line=line)
 
-    def signals(self, h: Float[Tensor, "tokens width"]) -> Signals:
-        """Return what each token tells the memory, which slots it writes and reads among it."""
-        gates = -1, self.config.heads
-        query, key, value = (self._heads(linear(h)) for linear in (self.query, self.key, self.value))
+    def signals(
+        self,
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "pointers"] | None = None,
+        line: Float[Tensor, "sets history features"] | None = None,
+    ) -> tuple[Signals, Float[Tensor, "sets history features"] | None]:
+        """Return what each token tells the memory, and the last inputs of the short convolution; see `forward`."""
+        told = self.told(h)
+        if self.convolution is not None:
+            told, line = self.convolution(told, ptr, line)
+            told = F.silu(told)
+        query, key, value = _full(told).unflatten(-1, (3, self.config.heads, -1)).unbind(-3)
         query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
-        write = _full(self.write(h)).sigmoid().unflatten(-1, gates)
-        log_keep = -(self.log_rate.exp() * F.softplus(_full(self.keep(h)))).unflatten(-1, gates)
+        log_keep = -(self.log_rate.exp() * F.softplus(_full(self.keep(h))))
+        write = _full(self.write(h)).sigmoid()
+        if self.config.reflect:
+            write = write * (1 + log_keep.exp())
+        # Of the shallow memory, then of the deep one.
+        keeps, writes = ([*x.split(self.config.heads, -1)] for x in (log_keep, write))
         if not self.config.deep:
             none = query[..., :0]
-            return Signals(query, key, value, log_keep[:, 0], write[:, 0], log_keep[:, 0], none, none)
-        into = self._affinity(key, self.config.writes).softmax(-1)
+            return Signals(query, key, value, keeps[0], writes[0], keeps[0], writes[0], none, none), line
+        take = self._affinity(key, self.config.writes).softmax(-1)
         scores = self._affinity(query, self.config.reads)
         rowptr = torch.arange(0, scores.numel() + 1, self.config.slots, device=h.device)
         read = normalize_rows(scores.flatten(), rowptr, self.config.normalizer).view_as(scores)
-        deep_write = into * write[:, 1, :, None]
-        return Signals(query, key, value, log_keep[:, 0], write[:, 0], log_keep[:, 1], deep_write, read)
+        return Signals(query, key, value, keeps[0], writes[0], keeps[1], writes[1], take, read), line
 
     def _affinity(
         self, x: Float[Tensor, "tokens heads channels"], count: int
@@ -194,21 +228,14 @@ class DeepShallowMemory(nn.Module):
         heads = self.norm(out.to(self.norm.weight.dtype)).flatten(1)
         return self.output(self.gate(h).sigmoid() * heads)
 
-    def _heads(self, x: Float[Tensor, "tokens inner"]) -> Float[Tensor, "tokens heads channels"]:
-        return _full(x).unflatten(-1, (self.config.heads, -1))
-
     @property
     def _slots(self) -> int:
         return self.config.slots if self.config.deep else 0
 
     def _checked(self, state: MemoryState, sets: int) -> MemoryState:
-        config = self.config
-        wanted = [sets, config.heads, self._slots, config.size, config.size]
-        if list(state.deep.shape) != wanted or list(state.shallow.shape) != wanted[:2] + wanted[3:]:
-            raise ValueError(
-                f"state must be of {sets} sets with deep states {wanted} (got {list(state.deep.shape)}, "
-                f"shallow {list(state.shallow.shape)})"
-            )
+        wanted, found = ([list(x.shape) for x in one.parts()] for one in (self.start(sets), state))
+        if wanted != found:
+            raise ValueError(f"state must be of {sets} sets, with parts {wanted} (got {found})")
         return state
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -16,93 +14,91 @@ from structformer.nn.packed import ChunkLayout
 def chunkwise(
     signals: Signals, ptr: Int[Tensor, "pointers"], state: MemoryState, chunk: int
 ) -> tuple[Float[Tensor, "tokens heads channels"], MemoryState]:
-    """Read the tokens of every set, a chunk at a time (DESIGN 2.6; as DeltaNet in arXiv 2406.06484, section 3).
+    """Read the tokens of every set, a chunk at a time (DESIGN 2.6).
 
-    Within a chunk that begins with the state S_0, and γ_t = Π_{s ≤ t} g_s, the residuals solve the triangular system
+    The deep memory is a second delta rule, on the residuals of the first, whose keys κ_t = ω_t ⊗ k_t and queries
+    p_t ⊗ q_t spread those of the first over the slots.
 
-        (I + A) R = V − diag(γ_{t−1}) K S_0,    A_ts = β_s (γ_{t−1}/γ_s) ⟨k_t, k_s⟩ for s < t,
-
-    so that R = U − W S_0, and the chunk maps S_0 to (γ_L I − K̃ᵀ W) S_0 + K̃ᵀ U with k̃_s = β_s (γ_L/γ_s) k_s. U and W
-    of all chunks are found at once; only this map is applied chunk after chunk. With R known, slots are sums with
-    decay, and what the tokens hear from their own chunk is
-
-        (Q Kᵀ ∘ [(γ_t/γ_s) β_s + (γ'_t/γ'_s) Σ_m p_{m,t} ω_{m,s} β'_s]_{s ≤ t}) R.
-
-    The cost is linear in the number of tokens; nothing larger than [chunk, chunk] is formed.
+    The cost is linear in the number of tokens; nothing larger than [chunk, chunk] is formed beside the states.
 
     Returns:
         The outputs, and the states after the last token of each set.
     """
     layout = ChunkLayout.of(ptr, chunk)
     query, key, value = (layout.enter(x) for x in (signals.query, signals.key, signals.value))
-    write, log_decay = layout.enter(signals.write), layout.enter(signals.log_keep).cumsum(-1)
+    out, residual, shallow = _delta_rule(
+        layout, query, key, value, signals.write, signals.log_keep, state.shallow
+    )
+    deep = state.deep
+    if deep.shape[2]:
+        spread_query, spread_key = (
+            (layout.enter(share)[..., None] * x[..., None, :]).flatten(-2)
+            for share, x in ((signals.read, query), (signals.take, key))
+        )
+        gates = signals.deep_write, signals.deep_log_keep
+        more, _, after = _delta_rule(layout, spread_query, spread_key, residual, *gates, deep.flatten(2, 3))
+        out, deep = out + more, after.unflatten(2, deep.shape[2:4])
+    return layout.leave(out), MemoryState(shallow, deep)
 
+
+def _delta_rule(
+    layout: ChunkLayout,
+    query: Float[Tensor, "chunks heads chunk keys"],
+    key: Float[Tensor, "chunks heads chunk keys"],
+    value: Float[Tensor, "chunks heads chunk channels"],
+    write: Float[Tensor, "tokens heads"],
+    log_keep: Float[Tensor, "tokens heads"],
+    state: Float[Tensor, "sets heads keys channels"],
+) -> tuple[
+    Float[Tensor, "chunks heads chunk channels"],
+    Float[Tensor, "chunks heads chunk channels"],
+    Float[Tensor, "sets heads keys channels"],
+]:
+    """Write what a state could not predict (as DeltaNet in arXiv 2406.06484, section 3).
+
+    Within a chunk that begins with the state S_0, and γ_t = Π_{s ≤ t} g_s, the residuals solve the triangular system
+
+        (I + A) R = V − diag(γ_{t−1}) K S_0,    A_ts = β_s (γ_{t−1}/γ_s) ⟨k_t, k_s⟩ for s < t,
+
+    so that R = U − W S_0, and the chunk maps S_0 to (γ_L I − K̃ᵀ W) S_0 + K̃ᵀ U with k̃_s = β_s (γ_L/γ_s) k_s. U and W
+    of all chunks are found at once; only this map is applied chunk after chunk. With R known, what the tokens hear
+    from their own chunk is (Q Kᵀ ∘ [(γ_t/γ_s) β_s]_{s ≤ t}) R.
+
+    Returns:
+        What queries read, the residuals, and the states after the last token of each set.
+    """
+    write, log_decay = layout.enter(write), layout.enter(log_keep).cumsum(-1)
     own, heard = _solve(key, value, write, log_decay)
     end = log_decay[..., -1:]
     late = (key * (write * (end - log_decay).exp())[..., None]).mT
     same = torch.eye(key.shape[-1], dtype=key.dtype, device=key.device)
-    move, add = end.exp()[..., None] * same - late @ heard, late @ own
-    before, shallow = _carry(layout, state.shallow, torch.matmul, move, add)
+    before, after = _carry(layout, state, end.exp()[..., None] * same - late @ heard, late @ own)
     residual = own - heard @ before
-
-    mix = _decay(log_decay, log_decay, 0) * write[..., None, :]
-    out = (query * log_decay.exp()[..., None]) @ before
-    deep = state.deep
-    if deep.shape[2]:
-        deep_mix, deep_out, deep = _read_slots(layout, signals, query, key, residual, deep)
-        mix, out = mix + deep_mix, out + deep_out
-    return layout.leave(out + (query @ key.mT * mix) @ residual), MemoryState(shallow, deep)
+    mix = query @ key.mT * _decay(log_decay, log_decay, 0) * write[..., None, :]
+    return (query * log_decay.exp()[..., None]) @ before + mix @ residual, residual, after
 
 
 def _solve(
-    key: Float[Tensor, "chunks heads chunk channels"],
+    key: Float[Tensor, "chunks heads chunk keys"],
     value: Float[Tensor, "chunks heads chunk channels"],
     write: Float[Tensor, "chunks heads chunk"],
     log_decay: Float[Tensor, "chunks heads chunk"],
-) -> tuple[Float[Tensor, "chunks heads chunk channels"], Float[Tensor, "chunks heads chunk channels"]]:
+) -> tuple[Float[Tensor, "chunks heads chunk channels"], Float[Tensor, "chunks heads chunk keys"]]:
     """Return U and W: the residuals without a past, and what a past takes from them."""
     log_before = F.pad(log_decay[..., :-1], (1, 0))
     system = key @ key.mT * _decay(log_before, log_decay, -1) * write[..., None, :]
     right = torch.cat([value, key * log_before.exp()[..., None]], dim=-1)
-    own, heard = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True).chunk(
-        2, dim=-1
-    )
-    return own, heard
-
-
-def _read_slots(
-    layout: ChunkLayout,
-    signals: Signals,
-    query: Float[Tensor, "chunks heads chunk channels"],
-    key: Float[Tensor, "chunks heads chunk channels"],
-    residual: Float[Tensor, "chunks heads chunk channels"],
-    deep: Float[Tensor, "sets heads slots channels channels"],
-) -> tuple[
-    Float[Tensor, "chunks heads chunk chunk"],
-    Float[Tensor, "chunks heads chunk channels"],
-    Float[Tensor, "sets heads slots channels channels"],
-]:
-    """Return the weights on residuals of the same chunk, what is heard from earlier ones, and the last states."""
-    write, read = layout.enter(signals.deep_write), layout.enter(signals.read)
-    log_decay = layout.enter(signals.deep_log_keep).cumsum(-1)
-    end = log_decay[..., -1:]
-    # Slots side by side: a key taken by slot m stands in the m-th of their blocks, and so does a query.
-    late = (write * (end - log_decay).exp()[..., None])[..., None] * key[..., None, :]
-    add = late.flatten(-2).mT @ residual
-    before, after = _carry(layout, deep.flatten(2, 3), torch.mul, end.exp()[..., None], add)
-    asked = (read * log_decay.exp()[..., None])[..., None] * query[..., None, :]
-    mix = _decay(log_decay, log_decay, 0) * (read @ write.mT)
-    return mix, asked.flatten(-2) @ before, after.unflatten(2, deep.shape[2:4])
+    solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
+    return solved[..., : value.shape[-1]], solved[..., value.shape[-1] :]
 
 
 def _carry(
     layout: ChunkLayout,
-    first: Float[Tensor, "sets heads rows channels"],
-    apply: Callable[[Tensor, Tensor], Tensor],
-    move: Float[Tensor, "chunks heads ..."],
-    add: Float[Tensor, "chunks heads rows channels"],
-) -> tuple[Float[Tensor, "chunks heads rows channels"], Float[Tensor, "sets heads rows channels"]]:
-    """Take states from chunk to chunk, X ← apply(move, X) + add.
+    first: Float[Tensor, "sets heads keys channels"],
+    move: Float[Tensor, "chunks heads keys keys"],
+    add: Float[Tensor, "chunks heads keys channels"],
+) -> tuple[Float[Tensor, "chunks heads keys channels"], Float[Tensor, "sets heads keys channels"]]:
+    """Take states from chunk to chunk, X ← move X + add.
 
     Returns:
         The state before each chunk, and that after the last chunk of each set.
@@ -114,7 +110,7 @@ def _carry(
             ended.append(state[len(moved) :])
             state = state[: len(moved)]
         before.append(state)
-        state = apply(moved, state) + added
+        state = moved @ state + added
     after = torch.cat([state, *reversed(ended)])
     return torch.cat(before), after[layout.order.argsort()]
 

@@ -16,7 +16,8 @@ def advance(signals: Signals, state: MemoryState) -> tuple[Float[Tensor, "sets h
 
         r_t = v_t − S_{t−1}ᵀ k_t
         S_t = g_t S_{t−1} + β_t k_t r_tᵀ
-        D_t^(m) = g'_t D_{t−1}^(m) + ω_{m,t} β'_t k_t r_tᵀ
+        e_t = r_t − Σ_m ω_{m,t} D_{t−1}^(m)ᵀ k_t
+        D_t^(m) = g'_t D_{t−1}^(m) + ω_{m,t} β'_t k_t e_tᵀ
         o_t = S_tᵀ q_t + Σ_m p_{m,t} D_t^(m)ᵀ q_t
 
     Returns:
@@ -26,7 +27,8 @@ def advance(signals: Signals, state: MemoryState) -> tuple[Float[Tensor, "sets h
     residual = signals.value - torch.einsum("shkc,shk->shc", state.shallow, key)
     taken = torch.einsum("sh,shk,shc->shkc", signals.write, key, residual)
     shallow = keep[..., None, None] * state.shallow + taken
-    taken = torch.einsum("shm,shk,shc->shmkc", signals.deep_write, key, residual)
+    error = residual - torch.einsum("shmkc,shm,shk->shc", state.deep, signals.take, key)
+    taken = torch.einsum("sh,shm,shk,shc->shmkc", signals.deep_write, signals.take, key, error)
     deep = deep_keep[..., None, None, None] * state.deep + taken
     out = torch.einsum("shkc,shk->shc", shallow, signals.query)
     out = out + torch.einsum("shmkc,shm,shk->shc", deep, signals.read, signals.query)

@@ -134,8 +134,8 @@ def _flat(state: LanguageState) -> Tensors:
     for (step, layer), past in state.pasts.items():
         memory = past.recurrence
         found[f"{step}.{layer}.line"] = past.line
-        found[f"{step}.{layer}.shallow"] = None if memory is None else memory.shallow
-        found[f"{step}.{layer}.deep"] = None if memory is None else memory.deep
+        for name, value in {} if memory is None else vars(memory).items():
+            found[f"{step}.{layer}.memory.{name}"] = value
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -144,7 +144,8 @@ def _state(flat: Tensors) -> LanguageState:
     pasts: dict[tuple[int, int], Past] = {}
     for step, layer in sorted({(*name.split("."),)[:2] for name in flat if "." in name}):
         kept = _below(f"{step}.{layer}", flat)
-        memory = MemoryState(kept["shallow"], kept["deep"]) if "shallow" in kept else None
+        recurrent = _below("memory", kept)
+        memory = MemoryState(**recurrent) if recurrent else None
         pasts[int(step), int(layer)] = Past(kept.get("line"), memory)
     return LanguageState(flat["ptr"], flat["finals"], flat.get("slots"), pasts, flat.get("read"))
 

@@ -193,14 +193,15 @@ def test_it_overfits_thirty_two_sequences(changes):
     ids[: 32 - VOCABULARY, 1] = 1
     ptr = torch.arange(0, 32 * 12 + 1, 12)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(200):
+    for step in range(200):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / 200)
         out = model(ids[:, :-1].flatten(), ptr)
         loss = torch.nn.functional.cross_entropy(out.logits, ids[:, 1:].flatten())
         optimizer.zero_grad()
         (loss + out.loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    assert loss < 0.05
+    assert loss < 0.03
 
 
 def test_a_windows_edges_by_hand():

@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from structformer.nn.memory import DeepShallowMemory, DeepShallowMemoryConfig
-from structformer.nn.memory_signals import MemoryState
+from structformer.nn.memory_chunks import chunkwise
+from structformer.nn.memory_signals import MemoryState, Signals
 from structformer.ops import naive
 
 WIDTH, HEADS, CHANNELS, SLOTS, WRITES, READS = 13, 3, 5, 7, 2, 3
@@ -17,6 +18,8 @@ VARIANTS = {
     "one slot": {"slots": 1, "writes": 1, "reads": 1},
     "all slots": {"writes": SLOTS, "reads": SLOTS},
     "softmax": {"normalizer": "softmax"},
+    "no convolution": {"convolution": 0},
+    "no reflection": {"reflect": False},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
@@ -36,17 +39,13 @@ def states(rng, tokens=TOKENS):
 
 
 def before(rng, memory, sets=SETS):
-    start = memory.start(sets)
-    shallow, deep = (
-        torch.randn(x.shape, generator=rng, dtype=x.dtype).requires_grad_()
-        for x in (start.shallow, start.deep)
-    )
-    return MemoryState(shallow, deep)
+    parts = memory.start(sets).parts()
+    return MemoryState(*(torch.randn(x.shape, generator=rng, dtype=x.dtype).requires_grad_() for x in parts))
 
 
 def flat(result):
     out, state = result
-    return out, state.shallow, state.deep
+    return out, *state.parts()
 
 
 def close(found, expected, tolerance=1e-9):
@@ -65,6 +64,18 @@ def slot_weights(memory, head, q, k):
     return nearest(center @ k, config.writes).softmax(0), read
 
 
+def told(memory, h):
+    """Queries, keys and values of one set, [tokens, 3, heads, channels]."""
+    x = h @ memory.told.weight.T
+    if memory.convolution is not None:
+        weight = memory.convolution.weight
+        x = torch.stack(
+            [sum(weight[d] * x[t - d] for d in range(len(weight)) if d <= t) for t in range(len(x))]
+        )
+        x = x * x.sigmoid()
+    return x.view(len(h), 3, HEADS, CHANNELS)
+
+
 def twin(memory, h):
     """The formula of the docstring for one set, token by token, head by head and slot by slot."""
     config = memory.config
@@ -72,20 +83,20 @@ def twin(memory, h):
     shallow = [h.new_zeros(CHANNELS, CHANNELS) for _ in range(HEADS)]
     deep = [[h.new_zeros(CHANNELS, CHANNELS) for _ in slots] for _ in range(HEADS)]
     outs = []
-    for x in h:
-        write = memory.write(x).sigmoid()
+    for x, qkv in zip(h, told(memory, h), strict=True):
         keep = (-memory.log_rate.exp() * F.softplus(memory.keep(x))).exp()
+        write = memory.write(x).sigmoid() * (1 + keep if config.reflect else 1)
         heads = []
         for head in range(HEADS):
-            part = slice(head * CHANNELS, (head + 1) * CHANNELS)
-            q, k, v = (linear.weight[part] @ x for linear in (memory.query, memory.key, memory.value))
+            q, k, v = qkv[:, head]
             q, k = q / q.norm(), k / k.norm()
             residual = v - shallow[head].T @ k
             shallow[head] = keep[head] * shallow[head] + write[head] * torch.outer(k, residual)
             out = shallow[head].T @ q
             if config.deep:
                 take, read = slot_weights(memory, head, q, k)
-                taken = write[HEADS + head] * torch.outer(k, residual)
+                error = residual - sum(take[m] * (deep[head][m].T @ k) for m in slots)
+                taken = write[HEADS + head] * torch.outer(k, error)
                 deep[head] = [keep[HEADS + head] * deep[head][m] + take[m] * taken for m in slots]
                 out = out + sum(read[m] * (deep[head][m].T @ q) for m in slots)
             heads.append(out / (out.square().mean() + 1e-5).sqrt() * memory.norm.weight)
@@ -113,8 +124,8 @@ def test_equals_the_formula_token_by_token(rng, changes):
 
 
 def test_without_deep_states_it_is_a_gated_delta_rule(rng):
-    memory, h = layer(deep=False), states(rng)
-    q, k, v = (linear(h).view(TOKENS, HEADS, CHANNELS) for linear in (memory.query, memory.key, memory.value))
+    memory, h = layer(deep=False, reflect=False), states(rng)
+    q, k, v = told(memory, h).unbind(1)
     q, k = (x / x.norm(dim=-1, keepdim=True) for x in (q, k))
     beta = memory.write(h).sigmoid()[..., None, None]
     g = (-memory.log_rate.exp() * F.softplus(memory.keep(h))).exp()[..., None, None]
@@ -174,11 +185,8 @@ def test_a_packed_batch_equals_one_set_at_a_time(rng, changes):
     state = before(rng, memory)
     out, after = memory(h, PTR, state)
     for s, (a, b) in enumerate(pairwise(PTR.tolist())):
-        own = MemoryState(state.shallow[s : s + 1], state.deep[s : s + 1])
-        close(
-            memory(h[a:b], None, own),
-            (out[a:b], MemoryState(after.shallow[s : s + 1], after.deep[s : s + 1])),
-        )
+        own, left = (MemoryState(*(x[s : s + 1] for x in one.parts())) for one in (state, after))
+        close(memory(h[a:b], None, own), (out[a:b], left))
 
 
 @variants
@@ -213,16 +221,40 @@ def test_one_write_and_one_read_leave_the_centres_as_they_are(rng):
     memory = layer(writes=1, reads=1)
     memory(states(rng))[0].square().sum().backward()
     assert not memory.center.grad.any()
-    assert memory.key.weight.grad.any()
+    assert memory.told.weight.grad.any()
 
 
 def test_the_size_of_the_state_does_not_depend_on_the_length(rng):
-    for changes, size in (({}, HEADS * CHANNELS**2 * (1 + SLOTS)), ({"deep": False}, HEADS * CHANNELS**2)):
-        memory = layer(**changes)
+    square, line = HEADS * CHANNELS**2, 3 * 3 * HEADS * CHANNELS
+    sizes = {
+        "deep": square * (1 + SLOTS) + line,
+        "shallow": square + line,
+        "no convolution": square * (1 + SLOTS),
+    }
+    for name, size in sizes.items():
+        memory = layer(**VARIANTS[name])
         assert memory.state_size == size
         for tokens in (1, 23):
             _, state = memory(states(rng, tokens))
-            assert state.shallow.numel() + state.deep.numel() == size
+            assert sum(x.numel() for x in state.parts()) == size
+
+
+def test_a_reflecting_memory_counts_modulo_two(rng):
+    """With β = 2 and nothing forgotten, each 1 turns what is held into its opposite; β ≤ 1 + g keeps it bounded."""
+    memory = layer(reflect=True)
+    with torch.no_grad():
+        memory.write.bias.fill_(50.0)
+        memory.write.weight.zero_()
+    signals, _ = memory.signals(states(rng))
+    torch.testing.assert_close(signals.write, 1 + signals.log_keep.exp())
+    torch.testing.assert_close(signals.deep_write, 1 + signals.deep_log_keep.exp())
+    bits = torch.randint(2, (200,), generator=rng).double()
+    one, nothing = torch.ones(200, 1, 1).double(), torch.zeros(200, 1).double()
+    held = MemoryState(torch.ones(1, 1, 1, 1).double(), torch.zeros(1, 1, 0, 1, 1).double())
+    none = torch.zeros(200, 1, 0).double()
+    told = Signals(one, one, 0 * one, nothing, 2 * bits[:, None], nothing, nothing, none, none)
+    out, _ = chunkwise(told, torch.tensor([0, 200]), held, 32)
+    torch.testing.assert_close(out.flatten(), 1 - 2 * (bits.cumsum(0) % 2))
 
 
 def test_the_state_of_nothing_is_nothing(rng):
@@ -244,6 +276,8 @@ def test_a_bad_configuration_is_named():
         DeepShallowMemoryConfig(heads=3)
     assert DeepShallowMemoryConfig(heads=3, channels=7).size == 7
     assert DeepShallowMemoryConfig(width=12, heads=3).size == 4
+    with pytest.raises(ValueError, match=r"convolution must be at least 0 \(got -1\)"):
+        DeepShallowMemoryConfig(convolution=-1)
     for name, value in (("writes", 0), ("writes", 5), ("reads", 0), ("reads", 5)):
         with pytest.raises(ValueError, match=rf"{name} must be from 1 to slots, 4 \(got {value}\)"):
             DeepShallowMemoryConfig(**{name: value})
@@ -255,10 +289,11 @@ def test_bad_arguments_are_named(rng):
     memory, h = layer(), states(rng)
     with pytest.raises(ValueError, match="ptr must rise from 0 to the number of tokens, 23"):
         memory(h, torch.tensor([0, 22]))
-    wrong = [layer(deep=False).start(SETS), layer(slots=3).start(SETS), memory.start(SETS + 1)]
+    others = layer(deep=False), layer(slots=3), layer(convolution=0), layer(convolution=2)
+    wrong = [*(other.start(SETS) for other in others), memory.start(SETS + 1)]
     for state in wrong:
         with pytest.raises(
-            ValueError, match=r"state must be of 5 sets with deep states \[5, 3, 7, 5, 5\] \(got \["
+            ValueError, match=r"state must be of 5 sets, with parts \[\[5, 3, 5, 5\].* \(got \["
         ):
             memory(h, PTR, state)
         with pytest.raises(ValueError, match="state must be of 5 sets"):

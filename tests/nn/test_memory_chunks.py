@@ -33,7 +33,7 @@ def told(rng, tokens=TOKENS, slots=SLOTS, decay=0.3):
     """Signals of random tokens, keys a little alike, as those of real tokens are."""
     query, key = (F.normalize(random(rng, tokens, HEADS, CHANNELS) + tilt, dim=-1) for tilt in (0.0, 0.7))
     log_keep, deep_log_keep = (-decay * random(rng, tokens, HEADS).square() for _ in range(2))
-    write = random(rng, tokens, HEADS).sigmoid()
+    write, deep_write = (2 * random(rng, tokens, HEADS).sigmoid() for _ in range(2))
     value = random(rng, tokens, HEADS, CHANNELS)
     parts = (
         query,
@@ -42,7 +42,8 @@ def told(rng, tokens=TOKENS, slots=SLOTS, decay=0.3):
         log_keep,
         write,
         deep_log_keep,
-        some(rng, tokens, slots),
+        deep_write,
+        some(rng, tokens, slots) / max(slots, 1),
         some(rng, tokens, slots),
     )
     return Signals(*(leaf(x) for x in parts))
@@ -70,7 +71,7 @@ def test_chunks_equal_the_recurrence(rng, chunk, slots):
     signals, state = told(rng, slots=slots), first(rng, slots=slots)
     found, expected = chunkwise(signals, PTR, state, chunk), recurrence(signals, PTR, state)
     torch.testing.assert_close(flat(found), flat(expected), rtol=0, atol=1e-9)
-    heard = [name for name in vars(signals) if slots or not ("deep" in name or name == "read")]
+    heard = [name for name in vars(signals) if slots or not ("deep" in name or name in ("take", "read"))]
     inputs = [getattr(signals, name) for name in heard] + [state.shallow] + [state.deep] * bool(slots)
     upstream = [random(rng, *x.shape) for x in flat(found)]
     grads = [gradients(result, inputs, upstream) for result in (found, expected)]
@@ -90,21 +91,21 @@ def test_the_recurrence_reads_tokens_one_after_the_other(rng):
 
 @pytest.mark.parametrize("form", [recurrence, lambda *arguments: chunkwise(*arguments, 2)])
 def test_numbers_by_hand(form):
-    # One feature, always the same key: S ← g S + β r and D ← g' D + ω r with r = v − S, o = S + p D.
+    # One feature, always the same key: r = v − S, S ← g S + β r, e = r − ω D, D ← g' D + ω β' e, o = S + p D.
     def numbers(*values):
         return torch.tensor(values, dtype=torch.float64)[:, None]
 
     one = numbers(1.0, 1.0, 1.0)[..., None]
     value, keep, deep_keep = numbers(8.0, 6.0, 1.0), numbers(0.3, 0.5, 1.0), numbers(0.3, 1.0, 0.25)
-    write, deep_write, read = numbers(0.5, 1.0, 0.5), numbers(1.0, 0.0, 4.0), numbers(0.0, 1.0, 2.0)
-    signals = Signals(
-        one, one, value[..., None], keep.log(), write, deep_keep.log(), deep_write[..., None], read[..., None]
-    )
+    write, deep_write = numbers(0.5, 1.0, 0.5), numbers(1.0, 1.0, 2.0)
+    take, read = numbers(1.0, 0.0, 0.5), numbers(0.0, 1.0, 2.0)
+    gates = keep.log(), write, deep_keep.log(), deep_write, take[..., None], read[..., None]
+    signals = Signals(one, one, value[..., None], *gates)
     nothing = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
     out, state = form(signals, torch.tensor([0, 3]), MemoryState(nothing, nothing[None]))
-    # r = 8, 2, −3; S = 4, 4, 2.5; D = 8, 8, −10.
-    torch.testing.assert_close(out.flatten(), torch.tensor([4.0, 12.0, -17.5]).double())
-    torch.testing.assert_close((state.shallow.item(), state.deep.item()), (2.5, -10.0))
+    # r = 8, 2, −3; S = 4, 4, 2.5; e = 8, 2, −7; D = 8, 8, −5.
+    torch.testing.assert_close(out.flatten(), torch.tensor([4.0, 12.0, -7.5]).double())
+    torch.testing.assert_close((state.shallow.item(), state.deep.item()), (2.5, -5.0))
 
 
 @pytest.mark.parametrize("slots", [2, 0], ids=["deep", "shallow"])
@@ -114,10 +115,10 @@ def test_gradcheck(rng, slots):
     inputs = (*vars(signals).values(), state.shallow, state.deep)
     inputs = tuple(x if x.numel() else x.detach() for x in inputs)
     if not slots:
-        inputs = (*inputs[:5], inputs[5].detach(), *inputs[6:])
+        inputs = (*inputs[:5], inputs[5].detach(), inputs[6].detach(), *inputs[7:])
 
     def run(*inputs):
-        out, after = chunkwise(Signals(*inputs[:8]), ptr, MemoryState(*inputs[8:]), 3)
+        out, after = chunkwise(Signals(*inputs[:9]), ptr, MemoryState(*inputs[9:]), 3)
         return (out, after.shallow, after.deep) if slots else (out, after.shallow)
 
     assert torch.autograd.gradcheck(run, inputs, fast_mode=True)

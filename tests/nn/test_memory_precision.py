@@ -46,7 +46,8 @@ def test_half_precision_is_summed_in_float32(rng):
         lowered, state = memory(h, PTR)
         again, _ = memory(h.bfloat16(), PTR, state)
         single, stepped = memory.step(h[:SETS], state)
-        signals, few = memory.signals(h), memory.signals(h[:SETS])
+        signals, _ = memory.signals(h, PTR)
+        few, _ = memory.signals(h[:SETS], torch.arange(SETS + 1), state.line)
     assert lowered.dtype == again.dtype == single.dtype == torch.bfloat16
     assert state.shallow.dtype == state.deep.dtype == torch.float32
     assert (lowered - plain).norm() < 0.05 * plain.norm()
@@ -67,8 +68,8 @@ def test_slots_are_chosen_in_full_precision(rng):
         memory.center[..., 0] = 1.0
         memory.center[:, 4, 0] = 1.0 + 2**-11
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        signals = memory.signals(states(rng))
+        signals, _ = memory.signals(states(rng))
     ahead = signals.key[..., 0] > 0.01
     assert ahead.any()
-    assert (signals.deep_write.argmax(-1)[ahead] == 4).all()
-    assert signals.key.dtype == signals.deep_write.dtype == signals.read.dtype == torch.float32
+    assert (signals.take.argmax(-1)[ahead] == 4).all()
+    assert signals.key.dtype == signals.take.dtype == signals.read.dtype == torch.float32

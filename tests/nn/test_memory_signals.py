@@ -27,7 +27,7 @@ def nearest(scores, count):
 
 
 def test_keys_and_queries_have_length_one_and_gates_their_range(rng):
-    signals = layer().signals(3 * states(rng))
+    signals, _ = layer(reflect=False).signals(3 * states(rng))
     for x in (signals.query, signals.key):
         torch.testing.assert_close(x.norm(dim=-1), torch.ones(TOKENS, HEADS).double())
     assert ((signals.write > 0) & (signals.write < 1)).all()
@@ -36,24 +36,23 @@ def test_keys_and_queries_have_length_one_and_gates_their_range(rng):
 
 
 def test_the_shallow_and_the_deep_memory_have_gates_of_their_own(rng):
-    memory, h = layer(), states(rng)
-    signals = memory.signals(h)
+    memory, h = layer(reflect=False), states(rng)
+    signals, _ = memory.signals(h)
     torch.testing.assert_close(signals.write, memory.write(h)[:, :HEADS].sigmoid())
     log_keep = -memory.log_rate.exp() * F.softplus(memory.keep(h))
     torch.testing.assert_close(signals.log_keep, log_keep[:, :HEADS])
     torch.testing.assert_close(signals.deep_log_keep, log_keep[:, HEADS:])
-    torch.testing.assert_close(signals.deep_write.sum(-1), memory.write(h)[:, HEADS:].sigmoid())
+    torch.testing.assert_close(signals.deep_write, memory.write(h)[:, HEADS:].sigmoid())
 
 
 def test_the_slots_nearest_to_the_key_take_the_residual(rng):
     memory, h = layer(), states(rng)
     with torch.no_grad():
         memory.log_sharpness.copy_(torch.tensor([-1.0, 0.0, 2.0]))
-    signals = memory.signals(h)
+    signals, _ = memory.signals(h)
     scores = torch.einsum("thc,hmc->thm", signals.key, memory.center) * memory.log_sharpness.exp()[:, None]
-    share = nearest(scores, WRITES).softmax(-1)
-    torch.testing.assert_close(signals.deep_write, share * memory.write(h)[:, HEADS:].sigmoid()[..., None])
-    assert ((signals.deep_write > 0).sum(-1) == WRITES).all()
+    torch.testing.assert_close(signals.take, nearest(scores, WRITES).softmax(-1))
+    assert ((signals.take > 0).sum(-1) == WRITES).all()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_the_slots_nearest_to_the_query_are_read(rng, normalizer, alpha):
     memory, h = layer(normalizer=normalizer), states(rng)
     with torch.no_grad():
         memory.log_sharpness.copy_(torch.tensor([-1.0, 0.0, 2.0]))
-    signals = memory.signals(h)
+    signals, _ = memory.signals(h)
     scores = torch.einsum("thc,hmc->thm", signals.query, memory.center) * memory.log_sharpness.exp()[:, None]
     rowptr = torch.arange(0, TOKENS * HEADS * SLOTS + 1, SLOTS)
     expected = naive.segment_entmax(nearest(scores, READS).flatten(), rowptr, alpha).view_as(scores)
@@ -74,16 +73,16 @@ def test_the_slots_nearest_to_the_query_are_read(rng, normalizer, alpha):
 
 def test_one_slot_alone_takes_and_gives_everything(rng):
     memory, h = layer(slots=1, writes=1, reads=1), states(rng)
-    signals = memory.signals(h)
-    torch.testing.assert_close(signals.deep_write[..., 0], memory.write(h)[:, HEADS:].sigmoid())
+    signals, _ = memory.signals(h)
+    assert (signals.take == 1).all()
     assert (signals.read == 1).all()
 
 
 @pytest.mark.parametrize("channels", [8, 64])
 def test_every_slot_is_reached_at_first(rng, channels):
     memory = layer(channels=channels, writes=1, reads=1, slots=5)
-    signals = memory.signals(states(rng, 499))
-    assert ((signals.deep_write > 0).sum(0) > 499 / 50).all()
+    signals, _ = memory.signals(states(rng, 499))
+    assert ((signals.take > 0).sum(0) > 499 / 50).all()
     assert ((signals.read > 0).sum(0) > 499 / 50).all()
 
 
@@ -91,25 +90,25 @@ def test_heads_begin_with_memories_of_different_length(rng):
     memory = layer(heads=3)
     with torch.no_grad():
         memory.keep.weight.zero_()
-    signals = memory.signals(states(rng))
+    signals, _ = memory.signals(states(rng))
     for log_keep in (signals.log_keep, signals.deep_log_keep):
         torch.testing.assert_close(
             -1 / log_keep[0], torch.tensor([1000.0, 100.0, 10.0]).double(), rtol=1e-5, atol=0
         )
-    fresh = layer().signals(states(rng, 211)).write
+    fresh = layer().signals(states(rng, 211))[0].write
     assert 0.5 < fresh.mean() < 0.9
 
 
 def test_without_slots_there_is_nothing_deep(rng):
     memory = layer(deep=False)
-    signals = memory.signals(states(rng))
-    assert signals.deep_write.shape == signals.read.shape == (TOKENS, HEADS, 0)
+    signals, _ = memory.signals(states(rng))
+    assert signals.take.shape == signals.read.shape == (TOKENS, HEADS, 0)
     assert not [name for name, _ in memory.named_parameters() if "center" in name or "sharpness" in name]
     assert memory.write.out_features == memory.keep.out_features == HEADS
 
 
 def test_tokens_one_by_one(rng):
-    signals = layer().signals(states(rng))
+    signals, _ = layer().signals(states(rng))
     each = signals.each()
     assert len(each) == TOKENS
     for name, x in vars(each[5]).items():
@@ -124,4 +123,14 @@ def test_a_detached_state_has_no_history(rng):
     assert state.shallow.requires_grad
     assert not detached.shallow.requires_grad
     assert not detached.deep.requires_grad
+    assert not detached.line.requires_grad
     assert torch.equal(detached.deep, state.deep)
+
+
+def test_some_sets_begin_anew(rng):
+    memory, ptr = layer(), torch.tensor([0, 9, 12, TOKENS])
+    _, state = memory(states(rng), ptr)
+    fresh = state.forgotten(torch.tensor([True, False, True]))
+    for after, before in zip(fresh.parts(), state.parts(), strict=True):
+        assert not after[[0, 2]].any()
+        assert torch.equal(after[1], before[1])
