@@ -88,9 +88,9 @@ class AblationSettings:
     smoothness: float = 0.01
     tasks: tuple[int, ...] = (1, 2, 6, 11, 12, 13)
     sentences: int = 30
-    batch: int = 64
+    batch: int = 32
     training: TrainingSettings = field(
-        default_factory=lambda: TrainingSettings(updates=1_200, learning_rate=2e-3)
+        default_factory=lambda: TrainingSettings(updates=800, learning_rate=2e-3)
     )
     workers: int = 2
 

@@ -64,9 +64,9 @@ class DistractorSettings:
     copies: int = 4
     test_stories: int = 600
     sentences: int = 30
-    batch: int = 64
+    batch: int = 32
     rates: tuple[float, ...] = (1e-3, 2e-3)
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=6_000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=2_500))
     workers: int = 2
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from structformer import ops
 from structformer.graph import TokenGraph
 from structformer.models import SOESEncoder, SOESEncoderConfig
+from structformer.nn.linear import Linear
 
 from .baselines.attention import (
     CompleteAttention,
@@ -78,10 +79,17 @@ class Case:
 
 
 class OurAttention(ProjectedAttention):
-    """`ops.sparse_attention` behind the same projections as its rivals; softmax on the fastest path by default."""
+    """`ops.sparse_attention` behind projections by `structformer.nn`; softmax on the fastest path by default."""
 
     path: str | None = None
     normalizer: str | float = "softmax"
+
+    def __init__(self, width: int, heads: int, graph: TokenGraph) -> None:
+        super().__init__(width, heads, graph)
+        rivals = self._projections()  # with the same weights
+        self.query, self.key, self.value = (Linear(width, width) for _ in rivals)
+        for own, its in zip(self._projections(), rivals, strict=True):
+            own.load_state_dict(its.state_dict())
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend along the edges."""

@@ -31,7 +31,7 @@ from .language_data import (
     word_perplexity,
 )
 from .runs import Record, Run
-from .sequence_arms import ARMS, Arm, build
+from .sequence_arms import ARMS, ATTENTION, RSA, Arm, build
 from .sequence_training import Batch, answer_losses
 from .sweeps import TRAINING, generator, sweep
 from .training import TrainingSettings, train
@@ -59,9 +59,17 @@ class LanguageSettings:
         workers: Processes.
     """
 
-    arms: tuple[str, ...] = ARMS
+    arms: tuple[str, ...] = (
+        ATTENTION,
+        RSA,
+        "transformer",
+        "universal transformer",
+        "gated deltanet",
+        "rwkv-7",
+        "lsh",
+    )
     corpora: tuple[str, ...] = CORPORA
-    parameters: int = 400_000
+    parameters: int = 300_000
     layers: int = 4
     ours: ReSSFormerLMConfig = field(
         default_factory=lambda: ReSSFormerLMConfig(depth=2, steps=2, neighbors=16, experts=1, window=8)
@@ -69,9 +77,9 @@ class LanguageSettings:
     heads: int = 4
     vocabulary: int = 2_048
     length: int = 256
-    batch: int = 32
-    rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3)
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=1_000))
+    batch: int = 16
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=2_000))
     workers: int = 2
 
     def __post_init__(self) -> None:

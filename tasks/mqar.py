@@ -58,7 +58,7 @@ class MQARSettings:
     batch: int = 8_192
     examples: int = 512
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=4_000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=1_500))
     workers: int = 2
 
     def __post_init__(self) -> None:

@@ -56,10 +56,10 @@ class StateTrackingSettings:
     )
     length: int = 32
     factors: tuple[int, ...] = (1, 2, 4)
-    batch: int = 4_096
+    batch: int = 2_048
     examples: int = 512
     rates: tuple[float, ...] = (1e-3, 3e-3)
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=3_000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=2_000))
     workers: int = 2
 
     def __post_init__(self) -> None:

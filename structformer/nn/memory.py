@@ -92,7 +92,8 @@ class DeepShallowMemory(nn.Module):
     matrix of their size. A query reads the ``reads`` nearest, p = entmax of e^τ ⟨q_t, c_m⟩ over them. q, k and v are
     silu of short convolutions of linear maps, β and β' sigmoids of the token, times 1 + g where writing may reflect;
     log g = −e^A softplus(W h + b), as in Mamba-2 (arXiv 2405.21060) and Gated DeltaNet (2412.06464). The outputs of a
-    head are brought to one size, gated by σ(W h) and mixed.
+    head are brought to one size, gated by σ(W h) and mixed. Keys begin as the queries of the token before, so that a
+    token that is met again recalls what followed it last time (induction heads, arXiv 2209.11895).
 
     `forward` works on chunks of tokens, `step` on one token a set, with the same results.
 
@@ -121,18 +122,7 @@ class DeepShallowMemory(nn.Module):
             self.log_sharpness = nn.Parameter(torch.full((heads,), math.log(4.0)))
         self.norm = nn.RMSNorm(config.size, eps=1e-5)
         self.gate, self.output = Linear(width, inner), Linear(inner, width)
-        with torch.no_grad():
-            if (
-                self.convolution is not None
-            ):  # a token is told of together with those before it from the first on
-                nn.init.uniform_(
-                    self.convolution.weight, -(config.convolution**-0.5), config.convolution**-0.5
-                )
-            share = self.WRITTEN / (2 if config.reflect else 1)
-            nn.init.constant_(self.write.bias, math.log(share / (1 - share)))
-            longest, shortest = (math.log10(tokens) for tokens in self.MEMORY)
-            rate = 1 / torch.logspace(longest, shortest, heads)
-            self.keep.bias.copy_(rate.expm1().log().repeat(states))
+        self._begin()
 
     @property
     def state_size(self) -> int:
@@ -227,6 +217,19 @@ class DeepShallowMemory(nn.Module):
     ) -> Float[Tensor, "tokens width"]:
         heads = self.norm(out.to(self.norm.weight.dtype)).flatten(1)
         return self.output(self.gate(h).sigmoid() * heads)
+
+    @torch.no_grad()
+    def _begin(self) -> None:
+        config, inner = self.config, self.output.in_features
+        if self.convolution is not None and config.convolution > 1:
+            keys = slice(inner, 2 * inner)
+            self.told.weight[keys] = self.told.weight[:inner]
+            self.convolution.weight[:2, keys] = self.convolution.weight[:2, keys].flip(0)
+        share = self.WRITTEN / (2 if config.reflect else 1)
+        nn.init.constant_(self.write.bias, math.log(share / (1 - share)))
+        longest, shortest = (math.log10(tokens) for tokens in self.MEMORY)
+        rate = 1 / torch.logspace(longest, shortest, config.heads)
+        self.keep.bias.copy_(rate.expm1().log().repeat(2 if config.deep else 1))
 
     @property
     def _slots(self) -> int:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
+from structformer.ops.huge_pages import picked
 from structformer.ops.segment import segment_max
 
 # Measured: with fewer tokens the order gains nothing, as vectors are asked for before they are needed.
@@ -127,7 +128,7 @@ class _Reordered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(order, inverse)
-        return x.index_select(0, order)
+        return picked(x, order)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.ops import compiled
+from structformer.ops.huge_pages import empty
 
 # Twice the α of each normaliser that the kernels know.
 ALPHAS = {1.0: 2, 1.5: 3, 2.0: 4}
@@ -45,7 +46,7 @@ def scores(
 ) -> Float[Tensor, "edges heads"]:
     """Return scale · ⟨query_i, key_j⟩ of every edge."""
     query, key = rows_of(query), rows_of(key)
-    out = query.new_empty(len(col), query.shape[1])
+    out = empty(query, len(col), query.shape[1])
     _run(
         "scores",
         query,
@@ -71,7 +72,7 @@ def sums(
 ) -> Float[Tensor, "targets heads values"]:
     """Return scale · Σ_j weights_ij · value_j of every target; ``perm`` says where an edge's weights stand."""
     value, weights = rows_of(value), weights.contiguous()
-    out = value.new_empty(len(rowptr) - 1, *value.shape[1:])
+    out = empty(value, len(rowptr) - 1, *value.shape[1:])
     _run(
         "sums",
         value,
@@ -103,8 +104,8 @@ def attend(
     """Return what targets hear, and the weights before dropout; ``bias`` is [edges, heads] or [edges, 1]."""
     query, key, value = rows_of(query), rows_of(key), rows_of(value)
     bias = None if bias is None else bias.contiguous()
-    out = query.new_empty(*query.shape[:2], value.shape[2])
-    weights = query.new_empty(len(col), query.shape[1])
+    out = empty(query, *query.shape[:2], value.shape[2])
+    weights = empty(query, len(col), query.shape[1])
     _run(
         "attend",
         query,
@@ -147,8 +148,7 @@ def attend_backward(
     query, key, value = rows_of(query), rows_of(key), rows_of(value)
     grad_out = None if grad_out is None else rows_of(grad_out)
     grad_weights = None if grad_weights is None else grad_weights.contiguous()
-    grad_scores = torch.empty_like(weights)
-    grad_query, grad_key, grad_value = (x.new_empty(x.shape) for x in (query, key, value))
+    grad_scores, grad_query, grad_key, grad_value = (empty(x, *x.shape) for x in (weights, query, key, value))
     shared: dict[str, Any] = {
         "heads": query.shape[1],
         "channels": query.shape[2],

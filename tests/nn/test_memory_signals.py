@@ -86,6 +86,19 @@ def test_every_slot_is_reached_at_first(rng, channels):
     assert ((signals.read > 0).sum(0) > 499 / 50).all()
 
 
+def test_keys_begin_as_queries_of_the_token_before(rng):
+    memory, h = (
+        DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=2)),
+        torch.randn(23, 32, generator=rng),
+    )
+    signals, _ = memory.signals(h)
+    alike = (signals.query[:-1] * signals.key[1:]).sum(-1)
+    assert alike.min() > 0.95  # but for the noise of the convolution
+    assert (signals.query * signals.key).sum(-1).mean() < 0.6
+    without, _ = DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=2, convolution=0)).signals(h)
+    assert (without.query[:-1] * without.key[1:]).sum(-1).abs().mean() < 0.6
+
+
 def test_heads_begin_with_memories_of_different_length(rng):
     memory = layer(heads=3)
     with torch.no_grad():

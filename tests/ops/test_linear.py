@@ -13,10 +13,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def taken(monkeypatch):
-    """Whatever the processor and the size, products go to oneDNN; notes how many did."""
+@pytest.fixture(params=[False, True], ids=["oneDNN", "huge pages"])
+def taken(request, monkeypatch):
+    """Whatever the processor and the size, products go to oneDNN, or to huge pages; notes how many did."""
     calls = []
+    if request.param:
+        monkeypatch.setattr(module, "LARGEST", 0)
     monkeypatch.setattr(module, "onednn_is_faster", lambda: True)
     monkeypatch.setattr(module, "SMALLEST", 0)
     monkeypatch.setattr(module, "_linear", lambda *x: calls.append(x) or _linear(*x))
