@@ -28,7 +28,7 @@ struct Problem {
   std::int64_t threads;
   std::int64_t rows, edges, heads, channels, values;
   const void *rowptr, *col;             // [rows + 1], [edges]
-  const std::int64_t* perm;             // [edges] where the numbers of an edge stand; null: at the edge's own place
+  const std::int64_t* perm;             // [edges] where the numbers of an edge stand, by columns; else null
   const void *query, *key, *value;      // [rows | sources, heads, channels | values], heads side by side
   std::int64_t query_stride, key_stride, value_stride;
   const void* bias;                     // [edges, bias_heads], or null
@@ -183,7 +183,7 @@ void sums(const Problem& p) {
     for (std::int64_t e = rowptr[i]; e < rowptr[i + 1]; ++e) {
       if (e + kAhead < p.edges) fetch(value + col[e + kAhead] * p.value_stride, width);
       const T* source = value + col[e] * p.value_stride;
-      const T* weight = weights + (p.perm ? p.perm[e] : e) * p.heads;
+      const T* weight = weights + e * p.heads;
       for (std::int64_t h = 0; h < p.heads; ++h)
         if (weight[h] != 0) add<T, N>(T(p.scale) * weight[h], source + h * values, out + h * values, values);
     }

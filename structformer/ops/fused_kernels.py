@@ -67,10 +67,9 @@ def sums(
     value: Float[Tensor, "sources heads values"],
     rowptr: Int[Tensor, "pointers"],
     col: Int[Tensor, "edges"],
-    perm: Int[Tensor, "edges"] | None = None,
     scale: float = 1.0,
 ) -> Float[Tensor, "targets heads values"]:
-    """Return scale · Σ_j weights_ij · value_j of every target; ``perm`` says where an edge's weights stand."""
+    """Return scale · Σ_j weights_ij · value_j of every target."""
     value, weights = rows_of(value), weights.contiguous()
     out = empty(value, len(rowptr) - 1, *value.shape[1:])
     _run(
@@ -80,7 +79,6 @@ def sums(
         col,
         heads=value.shape[1],
         values=value.shape[2],
-        perm=perm,
         value=value,
         scale=scale,
         weights=weights,
