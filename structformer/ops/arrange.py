@@ -1,25 +1,24 @@
-"""Tokens reordered so that those which listen to each other lie side by side in memory.
+"""Rows taken in an order in which those that listen to the same tokens come one after the other.
 
 Sparse attention gathers vectors from all over a large set, and beyond the cache each costs a trip to main memory.
 Most graphs, learned ones above all, hang together in clusters: in an order that follows them, gathers hit the cache.
+Nothing is moved for it but the indices of the graph, once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from structformer.graph import TokenGraph
-from structformer.ops.huge_pages import picked
 from structformer.ops.segment import segment_max
 
 # Measured: with fewer tokens the order gains nothing, as vectors are asked for before they are needed.
 SMALLEST = 262_144
-# Tokens so close in memory count as neighbours; so much larger must the share of such edges become.
+# Tokens whose turns are so close count as neighbours; so much larger must the share of such edges become.
 NEAR, GAIN = 4_096, 0.2
 # Steps along the graph that leaders are heard; edges by which an order is judged.
 _STEPS, _SAMPLE = 4, 1 << 16
@@ -27,43 +26,27 @@ _STEPS, _SAMPLE = 4, 1 << 16
 
 @dataclass(frozen=True)
 class Arrangement:
-    """A graph and the order that its tokens were given.
+    """A graph's rows and columns in another order, tokens and edges keeping their numbers; indices as in `compact`.
 
     Attributes:
-        order: `[tokens]` the token at each place.
-        place: `[tokens]` the place of each token.
-        edge: `[edges]` the edge, as it was, at each position of the arranged graph.
-        position: `[edges]` the position of each edge.
-        graph: The pattern over places; a row keeps the order of its edges, and so of the terms of its sums.
+        order: `[tokens]` the token that has its turn.
+        start: `[tokens]` its first edge in the graph.
+        rowptr: `[tokens + 1]` where the sources of each turn begin in `col`.
+        col: `[edges]` the sources; a row keeps the order of its edges, and so of the terms of its sums.
+        transpose: `compact_transpose` of the graph, with columns in the order of turns.
     """
 
     order: Int[Tensor, "tokens"]
-    place: Int[Tensor, "tokens"]
-    edge: Int[Tensor, "edges"]
-    position: Int[Tensor, "edges"]
-    graph: TokenGraph
-
-    def tokens(self, x: Float[Tensor, "tokens *rest"]) -> Float[Tensor, "tokens *rest"]:
-        """Bring tokens to their places."""
-        return _Reordered.apply(x, self.order, self.place)
-
-    def tokens_back(self, x: Float[Tensor, "tokens *rest"]) -> Float[Tensor, "tokens *rest"]:
-        """Bring tokens back to where they came from."""
-        return _Reordered.apply(x, self.place, self.order)
-
-    def edges(self, x: Float[Tensor, "edges *rest"]) -> Float[Tensor, "edges *rest"]:
-        """Bring values of edges to their positions."""
-        return _Reordered.apply(x, self.edge, self.position)
-
-    def edges_back(self, x: Float[Tensor, "edges *rest"]) -> Float[Tensor, "edges *rest"]:
-        """Bring values of edges back to the graph's own order."""
-        return _Reordered.apply(x, self.position, self.edge)
+    start: Int[Tensor, "tokens"]
+    rowptr: Int[Tensor, "pointers"]
+    col: Int[Tensor, "edges"]
+    transpose: tuple[Int[Tensor, "pointers"], Int[Tensor, "edges"], Int[Tensor, "edges"]]
 
 
 def arrangement(graph: TokenGraph) -> Arrangement | None:
-    """Return a better order of a graph's tokens, computed once; None where nothing is to be gained.
+    """Return a better order of a graph's rows, computed once; None where nothing is to be gained.
 
-    None for a small or bipartite graph, for one whose tokens lie well already, and for one without clusters.
+    None for a small or bipartite graph, for one in a good order already, and for one without clusters.
     """
     if graph.num_targets != graph.num_sources or graph.num_targets < SMALLEST or not graph.num_edges:
         return None
@@ -89,11 +72,11 @@ def cluster_order(graph: TokenGraph) -> Int[Tensor, "tokens"]:
 
 
 def nearness(graph: TokenGraph, place: Int[Tensor, "tokens"] | None = None) -> float:
-    """Return the share of edges whose ends lie less than `NEAR` places apart, from an even sample of edges.
+    """Return the share of edges whose ends have turns less than `NEAR` apart, from an even sample of edges.
 
     Args:
         graph: A square graph.
-        place: Where each token lies; None is the graph's own order.
+        place: When each token has its turn; None is the graph's own order.
     """
     some = torch.arange(0, graph.num_edges, max(1, graph.num_edges // _SAMPLE), device=graph.col.device)
     ends = graph.row[some], graph.col[some]
@@ -106,31 +89,23 @@ def _arranged(graph: TokenGraph) -> Arrangement | None:
     if before + GAIN > 1:
         return None
     order = cluster_order(graph)
-    place = _inverse(order)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
     if nearness(graph, place) < before + GAIN:
         return None
-    degree = graph.degree()[order]
-    rowptr = torch.cat([degree.new_zeros(1), degree.cumsum(0)])
+    rowptr, edge = _in_order(graph.compact[0], order)
+    rowptr_t, edge_t = _in_order(graph.compact_transpose[0], order)
+    _, row_t, perm = graph.compact_transpose
+    transpose = rowptr_t, row_t[edge_t], perm[edge_t]
+    return Arrangement(order, graph.rowptr[order].long(), rowptr, graph.compact[1][edge], transpose)
+
+
+def _in_order(
+    rowptr: Int[Tensor, "pointers"], order: Int[Tensor, "rows"]
+) -> tuple[Int[Tensor, "pointers"], Int[Tensor, "edges"]]:
+    """Return where each row begins once rows stand in this order, and the edge at each place."""
+    degree = rowptr.diff()[order]
+    begin = torch.cat([degree.new_zeros(1), degree.cumsum(0, dtype=degree.dtype)])
+    edges = int(begin[-1])
     # The edges of a row stand side by side before and after: only where they begin has changed.
-    shift = torch.repeat_interleave(graph.rowptr[order] - rowptr[:-1], degree, output_size=graph.num_edges)
-    edge = torch.arange(graph.num_edges, device=order.device) + shift
-    arranged = TokenGraph(rowptr, place[graph.col[edge]], num_sources=graph.num_sources)
-    return Arrangement(order, place, edge, _inverse(edge), arranged)
-
-
-def _inverse(order: Int[Tensor, "n"]) -> Int[Tensor, "n"]:
-    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-
-
-class _Reordered(torch.autograd.Function):
-    """Pick by a permutation; its derivative picks by the inverse, where indexing would have to add up."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(order, inverse)
-        return picked(x, order)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        order, inverse = ctx.saved_tensors
-        return _Reordered.apply(grads[0].contiguous(), inverse, order), None, None
+    shift = torch.repeat_interleave(rowptr[order] - begin[:-1], degree, output_size=edges)
+    return begin, torch.arange(edges, device=order.device, dtype=shift.dtype) + shift

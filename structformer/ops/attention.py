@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
-from structformer.ops.arrange import arrangement
+from structformer.ops.arrange import Arrangement, arrangement
 from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
 from structformer.ops.fused_kernels import ALPHAS
 from structformer.ops.fused_operator import dropout_factors, fused_attention
@@ -33,7 +33,7 @@ def sparse_attention(
     dropout: float = 0.0,
     return_weights: Literal[False] = False,
     path: str | None = None,
-    arrange: bool | None = None,
+    arrange: bool = True,
 ) -> Tensor: ...
 
 
@@ -50,7 +50,7 @@ def sparse_attention(
     *,
     return_weights: Literal[True],
     path: str | None = None,
-    arrange: bool | None = None,
+    arrange: bool = True,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -65,7 +65,7 @@ def sparse_attention(
     dropout: float = 0.0,
     return_weights: bool = False,
     path: str | None = None,
-    arrange: bool | None = None,
+    arrange: bool = True,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Attend along the edges of a graph.
 
@@ -83,9 +83,8 @@ def sparse_attention(
         dropout: Probability with which a weight is set to zero, the others being scaled up.
         return_weights: Return `(out, weights)`, the weights `[edges, heads]` as used, after dropout.
         path: "triton", "fused", "csr" or "gather"; None takes what `structformer.ops.attention_path` says.
-        arrange: Work on the tokens in an order that follows the graph's clusters (`structformer.ops.arrange`),
-            which changes nothing but the time. None does so on the CPU where that order is better; False does
-            not; True does on any device.
+        arrange: On the path "fused", take rows in an order that follows the graph's clusters where that is better
+            (`structformer.ops.arrange`); it changes nothing but the time.
 
     Returns:
         `[targets, heads, values]`, or a pair with the weights.
@@ -117,22 +116,14 @@ def sparse_attention(
     alpha = alpha_of(normalizer)
     if path == "triton":
         return _on_gpu(query, key, value, graph, bias, scale, dropout)
-    if arrange is None:
-        # The choice depends on data, which a traced program does not have.
-        arrange = query.device.type == "cpu" and not torch.compiler.is_compiling()
-    better = arrangement(graph) if arrange else None
-    if better is not None:
-        query, key, value = (better.tokens(x) for x in (query, key, value))
-        graph, bias = better.graph, None if bias is None else better.edges(bias)
     if isinstance(alpha, Tensor) or (path == "fused" and alpha not in ALPHAS):
         out, weights = _in_parts(query, key, value, graph, bias, alpha, scale, dropout, path)
     elif path == "fused":
-        out, weights = _fused(query, key, value, graph, bias, alpha, scale, dropout, return_weights)
+        # The choice of an order depends on data, which a traced program does not have.
+        better = arrangement(graph) if arrange and not torch.compiler.is_compiling() else None
+        out, weights = _fused(query, key, value, graph, bias, alpha, scale, dropout, return_weights, better)
     else:
         out, weights = _in_one(query, key, value, graph, bias, alpha, scale, dropout, path)
-    if better is not None:
-        out = better.tokens_back(out)
-        weights = better.edges_back(weights) if return_weights else weights
     return (out, weights) if return_weights else out
 
 
@@ -188,13 +179,17 @@ def _fused(
     scale: float,
     dropout: float,
     return_weights: bool,
+    better: Arrangement | None,
 ) -> tuple[Tensor, Tensor]:
     """One compiled kernel forward and two back; tokens and edges stay first."""
     tensors = [query, key, value] if bias is None else [query, key, value, bias]
     dtype, tensors = same_precision(*tensors)
     query, key, value, *biases = tensors
     seed = torch.randint(2**62, (1,)) if dropout else None
-    pattern = _pattern(graph, *tensors)
+    if better is None:
+        pattern = (*_pattern(graph, *tensors), [])
+    else:
+        pattern = better.rowptr, better.col, list(better.transpose), [better.order, better.start]
     given = biases[0] if biases else None
     out, weights = fused_attention(query, key, value, given, seed, *pattern, scale, alpha, dropout)
     if seed is not None and return_weights:

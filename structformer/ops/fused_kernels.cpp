@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <vector>
 
@@ -27,8 +28,11 @@ struct Problem {
   std::int64_t doubles, longs;          // types: float64 instead of float32, int64 instead of int32
   std::int64_t threads;
   std::int64_t rows, edges, heads, channels, values;
+  std::int64_t far;                     // whether vectors lie in main memory rather than in a cache
   const void *rowptr, *col;             // [rows + 1], [edges]
   const std::int64_t* perm;             // [edges] where the numbers of an edge stand, by columns; else null
+  const std::int64_t *order, *start;    // [rows] the row whose edges rowptr and col hold at each turn, and where its
+                                        // numbers begin; null where turns are rows
   const void *query, *key, *value;      // [rows | sources, heads, channels | values], heads side by side
   std::int64_t query_stride, key_stride, value_stride;
   const void* bias;                     // [edges, bias_heads], or null
@@ -147,92 +151,143 @@ void entmax(T* x, std::int64_t degree, std::int64_t heads, T* z) {
   }
 }
 
-// out[e] = scale · ⟨query, source of e⟩ for the edges of row i.
+// Which row has its turn, where its edges stand in col, and where their numbers do.
+template <typename I>
+struct Row {
+  std::int64_t i, begin, end, first;
+
+  // A column's numbers stand where perm says: there start is null.
+  Row(const Problem& p, std::int64_t turn)
+      : i(p.order ? p.order[turn] : turn),
+        begin(pointer<const I>(p.rowptr)[turn]),
+        end(pointer<const I>(p.rowptr)[turn + 1]),
+        first(p.start ? p.start[turn] : begin) {}
+};
+
+// A vector a token and head: [tokens, heads, channels], tokens apart by a stride.
+template <typename T>
+struct Vectors {
+  const T* data = nullptr;
+  std::int64_t stride = 0, width = 0;
+
+  Vectors() = default;
+  Vectors(const void* data, std::int64_t stride, std::int64_t heads, std::int64_t channels)
+      : data(pointer<const T>(data)), stride(stride), width(heads * channels) {}
+
+  explicit operator bool() const { return data && width; }
+  const T* operator[](std::int64_t token) const { return data + token * stride; }
+  void ask(std::int64_t token) const { fetch(data + token * stride, width); }
+};
+
+// out[e] = scale · ⟨query, source of e⟩ for the edges of a row. What the row will read of its sources next is asked for
+// as well if that is far: by then the first of them would come too late.
 template <typename T, typename I, int N>
-void row_scores(const Problem& p, std::int64_t i, const T* query, const T* source, std::int64_t stride,
-                std::int64_t channels, T scale, T* out) {
-  const I *rowptr = pointer<const I>(p.rowptr), *col = pointer<const I>(p.col);
-  if (N) channels = N;
-  for (std::int64_t e = rowptr[i]; e < rowptr[i + 1]; ++e) {
-    if (e + kAhead < p.edges) fetch(source + col[e + kAhead] * stride, p.heads * channels);
-    const T* other = source + col[e] * stride;
+void row_scores(const Problem& p, const Row<I>& row, const T* query, const Vectors<T>& source, const Vectors<T>& next,
+                T scale, T* out) {
+  const I* col = pointer<const I>(p.col);
+  const std::int64_t channels = N ? N : source.width / p.heads;
+  const bool ask_next = next && p.far;
+  for (std::int64_t e = row.begin; e < row.end; ++e, out += p.heads) {
+    if (e + kAhead < p.edges) {
+      source.ask(col[e + kAhead]);
+      if (ask_next) next.ask(col[e + kAhead]);
+    }
+    const T* other = source[col[e]];
     for (std::int64_t h = 0; h < p.heads; ++h)
-      out[e * p.heads + h] = scale * dot<T, N>(query + h * channels, other + h * channels, channels);
+      out[h] = scale * dot<T, N>(query + h * channels, other + h * channels, channels);
+  }
+}
+
+// Where turns jump about in memory, ask for what the row after the next reads and writes of its own: vectors of its
+// token and the numbers of its edges.
+template <typename T, typename I>
+void ask_ahead(const Problem& p, std::int64_t turn, std::initializer_list<Vectors<T>> vectors,
+               std::initializer_list<const void*> numbers) {
+  if (!p.order || turn + 2 >= p.rows) return;
+  const Row<I> row(p, turn + 2);
+  for (const Vectors<T>& of : vectors)
+    if (of) of.ask(row.i);
+  for (const void* all : numbers) fetch(pointer<const T>(all) + row.first * p.heads, (row.end - row.begin) * p.heads);
+}
+
+// out[i] = scale · Σ weights of the row's edges times their sources; zero weights read nothing. Sources of edges before
+// `until` are asked for.
+template <typename T, typename I, int N>
+void row_sum(const Problem& p, const Row<I>& row, const T* weights, const Vectors<T>& source, std::int64_t until,
+             T scale, T* out) {
+  const I* col = pointer<const I>(p.col);
+  const std::int64_t channels = N ? N : source.width / p.heads;
+  out += row.i * source.width;
+  std::fill(out, out + source.width, T(0));
+  for (std::int64_t e = row.begin; e < row.end; ++e, weights += p.heads) {
+    if (e + kAhead < until) source.ask(col[e + kAhead]);
+    const T* other = source[col[e]];
+    for (std::int64_t h = 0; h < p.heads; ++h)
+      if (weights[h] != 0) add<T, N>(scale * weights[h], other + h * channels, out + h * channels, channels);
   }
 }
 
 // out[e] = scale · ⟨query of the edge's row, key of its column⟩.
 template <typename T, typename I, int N>
 void scores(const Problem& p) {
+  const Vectors<T> query(p.query, p.query_stride, p.heads, p.channels), key(p.key, p.key_stride, p.heads, p.channels);
 #pragma omp parallel for schedule(dynamic, kRows) num_threads(p.threads)
-  for (std::int64_t i = 0; i < p.rows; ++i)
-    row_scores<T, I, N>(p, i, pointer<const T>(p.query) + i * p.query_stride, pointer<const T>(p.key), p.key_stride,
-                        p.channels, T(p.scale), pointer<T>(p.scores));
+  for (std::int64_t turn = 0; turn < p.rows; ++turn) {
+    const Row<I> row(p, turn);
+    row_scores<T, I, N>(p, row, query[row.i], key, {}, T(p.scale), pointer<T>(p.scores) + row.first * p.heads);
+  }
 }
 
 // out[i] = scale · Σ weights of the row's edges times the values of their columns; zero weights read nothing.
 template <typename T, typename I, int N>
 void sums(const Problem& p) {
-  const I *rowptr = pointer<const I>(p.rowptr), *col = pointer<const I>(p.col);
-  const T *value = pointer<const T>(p.value), *weights = pointer<const T>(p.weights);
-  const std::int64_t values = N ? N : p.values, width = p.heads * values;
+  const Vectors<T> value(p.value, p.value_stride, p.heads, p.values);
 #pragma omp parallel for schedule(dynamic, kRows) num_threads(p.threads)
-  for (std::int64_t i = 0; i < p.rows; ++i) {
-    T* out = pointer<T>(p.out) + i * width;
-    std::fill(out, out + width, T(0));
-    for (std::int64_t e = rowptr[i]; e < rowptr[i + 1]; ++e) {
-      if (e + kAhead < p.edges) fetch(value + col[e + kAhead] * p.value_stride, width);
-      const T* source = value + col[e] * p.value_stride;
-      const T* weight = weights + e * p.heads;
-      for (std::int64_t h = 0; h < p.heads; ++h)
-        if (weight[h] != 0) add<T, N>(T(p.scale) * weight[h], source + h * values, out + h * values, values);
-    }
+  for (std::int64_t turn = 0; turn < p.rows; ++turn) {
+    const Row<I> row(p, turn);
+    const T* weights = pointer<const T>(p.weights) + row.first * p.heads;
+    row_sum<T, I, N>(p, row, weights, value, p.edges, T(p.scale), pointer<T>(p.out));
   }
 }
 
 // weights = ρ(scale · ⟨query, key⟩ + bias) of every row, out = Σ weights · value.
 template <typename T, typename I, int N>
 void attend(const Problem& p) {
-  const I *rowptr = pointer<const I>(p.rowptr), *col = pointer<const I>(p.col);
-  const T *value = pointer<const T>(p.value), *bias = pointer<const T>(p.bias);
-  T* weights = pointer<T>(p.weights);
-  const std::int64_t heads = p.heads, values = N && p.values ? N : p.values, width = heads * values;
+  const std::int64_t heads = p.heads;
+  const Vectors<T> query(p.query, p.query_stride, heads, p.channels), key(p.key, p.key_stride, heads, p.channels);
+  const Vectors<T> value(p.value, p.value_stride, heads, p.values), none;
+  const Vectors<T> out(p.out, value.width, heads, p.values);
+  const T* bias = pointer<const T>(p.bias);
   const Dropout kept(p);
 #pragma omp parallel num_threads(p.threads)
   {
-    std::vector<T> largest(heads), total(heads), row;
+    std::vector<T> largest(heads), total(heads), scratch;
 #pragma omp for schedule(dynamic, kRows)
-    for (std::int64_t i = 0; i < p.rows; ++i) {
-      const std::int64_t begin = rowptr[i], end = rowptr[i + 1];
-      row_scores<T, I, N>(p, i, pointer<const T>(p.query) + i * p.query_stride, pointer<const T>(p.key), p.key_stride,
-                          p.channels, T(p.scale), weights);
+    for (std::int64_t turn = 0; turn < p.rows; ++turn) {
+      const Row<I> row(p, turn);
+      const std::int64_t degree = row.end - row.begin, count = degree * heads;
+      ask_ahead<T, I>(p, turn, {query, out}, {p.weights});
+      scratch.resize(std::max<std::size_t>(scratch.size(), count));
+      T* x = pointer<T>(p.weights) + row.first * heads;
+      // Sparse weights leave most values unread.
+      row_scores<T, I, N>(p, row, query[row.i], key, p.alpha == 2 ? value : none, T(p.scale), x);
       if (bias && p.bias_heads == heads)
-        for (std::int64_t n = begin * heads; n < end * heads; ++n) weights[n] += bias[n];
+        for (std::int64_t n = 0; n < count; ++n) x[n] += bias[row.first * heads + n];
       else if (bias)
-        for (std::int64_t e = begin; e < end; ++e)
-          for (std::int64_t h = 0; h < heads; ++h) weights[e * heads + h] += bias[e];
-      T* x = weights + begin * heads;
-      if (p.alpha == 2) {
-        softmax(x, end - begin, heads, largest.data(), total.data());
-      } else {
-        row.resize(std::max<std::size_t>(row.size(), end - begin));
-        p.alpha == 3 ? entmax<T, 2>(x, end - begin, heads, row.data()) : entmax<T, 1>(x, end - begin, heads, row.data());
+        for (std::int64_t j = 0; j < degree; ++j)
+          for (std::int64_t h = 0; h < heads; ++h) x[j * heads + h] += bias[row.first + j];
+      switch (p.alpha) {
+        case 2: softmax(x, degree, heads, largest.data(), total.data()); break;
+        case 3: entmax<T, 2>(x, degree, heads, scratch.data()); break;
+        default: entmax<T, 1>(x, degree, heads, scratch.data());
       }
-      if (!width) continue;
-      T* out = pointer<T>(p.out) + i * width;
-      std::fill(out, out + width, T(0));
+      if (!p.values) continue;
       const T* used = x;
       if (kept) {
-        row.resize(std::max<std::size_t>(row.size(), (end - begin) * heads));
-        for (std::int64_t n = 0; n < (end - begin) * heads; ++n) row[n] = x[n] * T(kept(begin * heads + n));
-        used = row.data();
+        for (std::int64_t n = 0; n < count; ++n) scratch[n] = x[n] * T(kept(row.first * heads + n));
+        used = scratch.data();
       }
-      for (std::int64_t e = begin; e < end; ++e, used += heads) {
-        if (e + kAhead < end) fetch(value + col[e + kAhead] * p.value_stride, width);
-        const T* source = value + col[e] * p.value_stride;
-        for (std::int64_t h = 0; h < heads; ++h)
-          if (used[h] != 0) add<T, N>(used[h], source + h * values, out + h * values, values);
-      }
+      row_sum<T, I, N>(p, row, used, value, row.end, T(1), pointer<T>(p.out));
     }
   }
 }
@@ -240,21 +295,22 @@ void attend(const Problem& p) {
 // Gradients of scores and of the query (out), from that of what was heard (in the place of the query).
 template <typename T, typename I, int N>
 void attend_backward_rows(const Problem& p) {
-  const I *rowptr = pointer<const I>(p.rowptr), *col = pointer<const I>(p.col);
-  const T *key = pointer<const T>(p.key), *value = pointer<const T>(p.value);
-  const T *weights = pointer<const T>(p.weights), *given = pointer<const T>(p.grad_weights);
-  const std::int64_t heads = p.heads, channels = N ? N : p.channels, width = heads * channels;
+  const std::int64_t heads = p.heads;
+  const Vectors<T> heard(p.query, p.query_stride, heads, p.values), value(p.value, p.value_stride, heads, p.values);
+  const Vectors<T> key(p.key, p.key_stride, heads, p.channels), out(p.out, key.width, heads, p.channels);
+  const T* given = pointer<const T>(p.grad_weights);
   const Dropout kept(p);
 #pragma omp parallel num_threads(p.threads)
   {
-    std::vector<T> mean(heads), total(heads), row;
+    std::vector<T> mean(heads), total(heads), root;
 #pragma omp for schedule(dynamic, kRows)
-    for (std::int64_t i = 0; i < p.rows; ++i) {
-      const std::int64_t begin = rowptr[i], end = rowptr[i + 1], first = begin * heads, count = (end - begin) * heads;
+    for (std::int64_t turn = 0; turn < p.rows; ++turn) {
+      const Row<I> row(p, turn);
+      const std::int64_t first = row.first * heads, count = (row.end - row.begin) * heads;
       T* grad = pointer<T>(p.scores) + first;
-      if (p.query && p.values)
-        row_scores<T, I, N>(p, i, pointer<const T>(p.query) + i * p.query_stride, value, p.value_stride, p.values,
-                            T(1), pointer<T>(p.scores));
+      ask_ahead<T, I>(p, turn, {heard, out}, {p.weights, p.scores});
+      if (heard)
+        row_scores<T, I, N>(p, row, heard[row.i], value, key, T(1), grad);
       else
         std::fill(grad, grad + count, T(0));
       if (kept)
@@ -262,11 +318,11 @@ void attend_backward_rows(const Problem& p) {
       if (given)
         for (std::int64_t n = 0; n < count; ++n) grad[n] += given[first + n];
       // ∂p/∂s = diag(r) − r rᵀ / Σr with r = p^(2 − α) where p > 0; for softmax r is p, which sums to one.
-      const T* r = weights + first;
+      const T* r = pointer<const T>(p.weights) + first;
       if (p.alpha != 2) {
-        row.resize(std::max<std::size_t>(row.size(), count));
-        for (std::int64_t n = 0; n < count; ++n) row[n] = r[n] == 0 ? T(0) : p.alpha == 3 ? std::sqrt(r[n]) : T(1);
-        r = row.data();
+        root.resize(std::max<std::size_t>(root.size(), count));
+        for (std::int64_t n = 0; n < count; ++n) root[n] = r[n] == 0 ? T(0) : p.alpha == 3 ? std::sqrt(r[n]) : T(1);
+        r = root.data();
       }
       std::fill(mean.begin(), mean.end(), T(0));
       std::fill(total.begin(), total.end(), T(0));
@@ -277,16 +333,9 @@ void attend_backward_rows(const Problem& p) {
         }
       for (std::int64_t h = 0; h < heads; ++h)
         if (p.alpha != 2 && total[h] != 0) mean[h] /= total[h];
-      T* out = pointer<T>(p.out) + i * width;
-      std::fill(out, out + width, T(0));
-      for (std::int64_t e = begin; e < end; ++e, grad += heads, r += heads) {
-        if (e + kAhead < end) fetch(key + col[e + kAhead] * p.key_stride, width);
-        const T* source = key + col[e] * p.key_stride;
-        for (std::int64_t h = 0; h < heads; ++h) {
-          grad[h] = r[h] * (grad[h] - mean[h]);
-          if (grad[h] != 0) add<T, N>(T(p.scale) * grad[h], source + h * channels, out + h * channels, channels);
-        }
-      }
+      for (std::int64_t n = 0; n < count; n += heads)
+        for (std::int64_t h = 0; h < heads; ++h) grad[n + h] = r[n + h] * (grad[n + h] - mean[h]);
+      row_sum<T, I, N>(p, row, grad, key, row.end, T(p.scale), pointer<T>(p.out));
     }
   }
 }
@@ -295,24 +344,27 @@ void attend_backward_rows(const Problem& p) {
 // the place of the key, and the gradient of what was heard in that of the value.
 template <typename T, typename I, int N>
 void attend_backward_columns(const Problem& p) {
-  const I *rowptr = pointer<const I>(p.rowptr), *col = pointer<const I>(p.col);
-  const T *query = pointer<const T>(p.key), *heard = pointer<const T>(p.value);
+  const I* col = pointer<const I>(p.col);
   const T *weights = pointer<const T>(p.weights), *grad = pointer<const T>(p.scores);
   const std::int64_t heads = p.heads, channels = N ? N : p.channels, values = N && p.values ? N : p.values;
+  const Vectors<T> query(p.key, p.key_stride, heads, channels), heard(p.value, p.value_stride, heads, values);
+  const Vectors<T> grad_key(p.out, query.width, heads, channels), grad_value(p.other, heard.width, heads, values);
   const Dropout kept(p);
 #pragma omp parallel for schedule(dynamic, kRows) num_threads(p.threads)
-  for (std::int64_t i = 0; i < p.rows; ++i) {
-    T *to_key = pointer<T>(p.out) + i * heads * channels, *to_value = pointer<T>(p.other) + i * heads * values;
-    std::fill(to_key, to_key + heads * channels, T(0));
-    std::fill(to_value, to_value + heads * values, T(0));
-    for (std::int64_t e = rowptr[i]; e < rowptr[i + 1]; ++e) {
+  for (std::int64_t turn = 0; turn < p.rows; ++turn) {
+    const Row<I> row(p, turn);
+    ask_ahead<T, I>(p, turn, {grad_key, grad_value}, {});
+    T *to_key = pointer<T>(p.out) + row.i * grad_key.width, *to_value = pointer<T>(p.other) + row.i * grad_value.width;
+    std::fill(to_key, to_key + grad_key.width, T(0));
+    std::fill(to_value, to_value + grad_value.width, T(0));
+    for (std::int64_t e = row.begin; e < row.end; ++e) {
       if (e + kAhead < p.edges) {
-        fetch(query + col[e + kAhead] * p.key_stride, heads * channels);
-        if (heard) fetch(heard + col[e + kAhead] * p.value_stride, heads * values);
+        query.ask(col[e + kAhead]);
+        if (heard) heard.ask(col[e + kAhead]);
         fetch(weights + p.perm[e + kAhead] * heads, heads);
         fetch(grad + p.perm[e + kAhead] * heads, heads);
       }
-      const T *target = query + col[e] * p.key_stride, *change = heard + (heard ? col[e] * p.value_stride : 0);
+      const T *target = query[col[e]], *change = heard ? heard[col[e]] : nullptr;
       for (std::int64_t h = 0; h < heads; ++h) {
         const std::int64_t n = p.perm[e] * heads + h;
         if (grad[n] != 0) add<T, N>(T(p.scale) * grad[n], target + h * channels, to_key + h * channels, channels);

@@ -19,6 +19,7 @@ def fused_attention(
     rowptr: Tensor,
     col: Tensor,
     transpose: list[Tensor],
+    order: list[Tensor],
     scale: float,
     alpha: float,
     dropout: float,
@@ -34,12 +35,14 @@ def fused_attention(
         rowptr: [targets + 1].
         col: [edges].
         transpose: The graph's transpose, for gradients alone; else empty.
+        order: The order in which the graph and its transpose hold rows, and where the numbers of the rows begin, both
+            [targets]; empty where they hold them in the order of tokens.
         scale: Factor on the products.
         alpha: α of α-entmax, one of `fused_kernels.ALPHAS`; 1 is softmax.
         dropout: Probability of dropping a weight.
     """
     drawn = 0 if seed is None else int(seed)
-    return fused_kernels.attend(query, key, value, bias, rowptr, col, scale, alpha, dropout, drawn)
+    return fused_kernels.attend(query, key, value, bias, rowptr, col, order, scale, alpha, dropout, drawn)
 
 
 @fused_attention.register_fake
@@ -62,13 +65,14 @@ def fused_attention_backward(
     rowptr: Tensor,
     col: Tensor,
     transpose: list[Tensor],
+    order: list[Tensor],
     scale: float,
     alpha: float,
     dropout: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of query, key, value and scores; arguments as in `fused_attention`."""
     drawn = 0 if seed is None else int(seed)
-    known = query, key, value, weights, rowptr, col, transpose
+    known = query, key, value, weights, rowptr, col, transpose, order
     return fused_kernels.attend_backward(grad_out, grad_weights, *known, scale, alpha, dropout, drawn)
 
 
@@ -92,18 +96,21 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    query, key, value, bias, seed, rowptr, col, transpose, *ctx.numbers = inputs
+    query, key, value, bias, seed, rowptr, col, transpose, order, *ctx.numbers = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(query, key, value, seed, output[1], rowptr, col, *transpose)
+    ctx.save_for_backward(query, key, value, seed, output[1], rowptr, col, *transpose, *order)
     ctx.bias_heads = None if bias is None else bias.shape[1]
 
 
 def _differentiate(ctx: Any, grad_out: Tensor | None, grad_weights: Tensor | None) -> tuple[Any, ...]:
-    *known, a, b, c = ctx.saved_tensors
-    fixed = None, None, None, [None] * 3, None, None, None
+    *known, rowptr, col = ctx.saved_tensors[:7]
+    transpose, order = list(ctx.saved_tensors[7:10]), list(ctx.saved_tensors[10:])
+    fixed = None, None, None, [None] * 3, [None] * len(order), None, None, None
     if grad_out is None and grad_weights is None:
         return None, None, None, None, *fixed
-    grads = fused_attention_backward(grad_out, grad_weights, *known, [a, b, c], *ctx.numbers)
+    grads = fused_attention_backward(
+        grad_out, grad_weights, *known, rowptr, col, transpose, order, *ctx.numbers
+    )
     grad_bias = None
     if ctx.bias_heads is not None and ctx.needs_input_grad[3]:
         grad_bias = grads[3] if ctx.bias_heads == grads[3].shape[1] else grads[3].sum(1, keepdim=True)

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from functools import cache
 
-import torch
 from torch import Tensor
 
 # Bytes from which glibc gives a tensor memory of its own, whatever was freed before.
@@ -24,11 +23,6 @@ _PAGE = 4096
 def empty(like: Tensor, *shape: int) -> Tensor:
     """Return a tensor of the type and device of another whose numbers are yet to be written."""
     return _in_huge_pages(like.new_empty(shape))
-
-
-def picked(x: Tensor, order: Tensor) -> Tensor:
-    """Return the rows of ``x`` in this order; outside autograd."""
-    return torch.index_select(x, 0, order, out=empty(x, len(order), *x.shape[1:]))
 
 
 def _in_huge_pages(x: Tensor) -> Tensor:

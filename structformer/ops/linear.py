@@ -4,7 +4,8 @@ torch takes MKL for matrix products in single precision. On processors by AMD, M
 oneDNN, which torch brings along, makes use of: forward and to the inputs a product then takes half as long or less
 (measured: 0.8 to 1.9 ms against 1.8 to 3.6 at 7,680 tokens of 128 features). Gradients of weights stay with MKL.
 Results of hundreds of megabytes, which the system takes longer to hand out than either library to compute, go to huge
-pages.
+pages; as oneDNN allocates what it returns, that way leads through parts that fit the cache (measured at 1,048,576
+tokens of 128 features: 237 ms, against 313 by MKL).
 """
 
 import sys
@@ -24,6 +25,8 @@ from structformer.ops.huge_pages import empty
 SMALLEST = 1 << 22
 # Bytes of a result above which the pages it lies in matter more than the library.
 LARGEST = 128 << 20
+# Bytes of a part of such a result.
+PART = 2 << 20
 
 
 def linear(
@@ -68,14 +71,22 @@ def _is_large(x: Tensor, weight: Tensor) -> bool:
 @torch.library.custom_op("structformer::linear", mutates_args=())
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _is_large(x, weight):
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.contiguous(), bias, "none", [], "")
+        return _by_onednn(x.contiguous(), weight.contiguous(), bias)
     rows = x.reshape(-1, x.shape[-1])
     out = empty(x, len(rows), len(weight))
-    if bias is None:
+    if onednn_is_faster():
+        weight, step = weight.contiguous(), max(1, PART // (len(weight) * x.element_size()))
+        for part, result in zip(rows.split(step), out.split(step), strict=True):
+            result.copy_(_by_onednn(part.contiguous(), weight, bias))
+    elif bias is None:
         torch.mm(rows, weight.t(), out=out)
     else:
         torch.addmm(bias, rows, weight.t(), out=out)
     return out.view(*x.shape[:-1], len(weight))
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 @_linear.register_fake

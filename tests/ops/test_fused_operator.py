@@ -104,7 +104,7 @@ def test_tensors_cut_from_one_are_read_in_place(monkeypatch):
     joint = torch.randn(40, 3, HEADS, 8)
     copied = []
     monkeypatch.setattr(torch.Tensor, "contiguous", lambda x, *_, **__: copied.append(x) or x.clone())
-    fused_kernels.attend(*joint.unbind(1), None, *g.compact, 0.3, 1.0, 0.0, 0)
+    fused_kernels.attend(*joint.unbind(1), None, *g.compact, [], 0.3, 1.0, 0.0, 0)
     assert not copied
     monkeypatch.undo()
     found = sparse_attention(*joint.unbind(1), g, path="fused")
@@ -119,7 +119,7 @@ def test_the_operators_keep_torchs_contract(alpha, bias_heads):
     g, (query, key, value) = graph(60), inputs()
     bias, seed = random(g.num_edges, bias_heads), torch.tensor([17])
     pattern = *g.compact, list(g.compact_transpose)
-    torch.library.opcheck(fused_attention, (query, key, value, bias, seed, *pattern, 0.4, alpha, 0.3))
+    torch.library.opcheck(fused_attention, (query, key, value, bias, seed, *pattern, [], 0.4, alpha, 0.3))
     weights = torch.randn(g.num_edges, HEADS, dtype=torch.float64)
     torch.library.opcheck(edge_scores, (query.detach(), key.detach(), *g.compact))
     torch.library.opcheck(edge_sums, (weights, value.detach(), *g.compact))
@@ -128,7 +128,7 @@ def test_the_operators_keep_torchs_contract(alpha, bias_heads):
 
 def test_wide_indices_are_read_too():
     g, (query, key, value) = graph(), [x.detach() for x in inputs()]
-    numbers = 0.4, 1.0, 0.0, 0
+    numbers = [], 0.4, 1.0, 0.0, 0
     narrow = fused_kernels.attend(query, key, value, None, *g.compact, *numbers)
     wide = fused_kernels.attend(query, key, value, None, g.rowptr, g.col, *numbers)
     torch.testing.assert_close(narrow, wide, rtol=0, atol=0)
@@ -136,6 +136,18 @@ def test_wide_indices_are_read_too():
         fused_kernels.attend_backward(*narrow, query, key, value, narrow[1], *pattern, *numbers)
         for pattern in ((*g.compact, list(g.compact_transpose)), (g.rowptr, g.col, list(g.transpose)))
     ]
+    torch.testing.assert_close(*grads, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("far", [0, 1 << 40])
+@pytest.mark.parametrize("alpha", [1.0, 1.5])
+def test_asking_for_vectors_early_changes_nothing(far, alpha, monkeypatch):
+    g, tensors = graph(), inputs()
+    out = sparse_attention(*tensors, g, normalizer=alpha, path="fused")
+    monkeypatch.setattr(fused_kernels, "FAR", far)
+    other = sparse_attention(*tensors, g, normalizer=alpha, path="fused")
+    torch.testing.assert_close(out, other, rtol=0, atol=0)
+    grads = [torch.autograd.grad(x.square().sum(), tensors) for x in (out, other)]
     torch.testing.assert_close(*grads, rtol=0, atol=0)
 
 
@@ -176,7 +188,7 @@ def test_compiled_it_does_the_same():
     pattern = *g.compact, list(g.compact_transpose)
 
     def run(query, key, value):
-        return fused_attention(query, key, value, None, None, *pattern, 0.4, 2.0, 0.0)
+        return fused_attention(query, key, value, None, None, *pattern, [], 0.4, 2.0, 0.0)
 
     results = []
     for function in (run, torch.compile(run, backend="aot_eager", fullgraph=True)):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from structformer.ops import huge_pages
-from structformer.ops.huge_pages import LARGE, empty, picked
+from structformer.ops.huge_pages import LARGE, empty
 
 ENABLED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -39,14 +39,6 @@ def test_types_devices_and_shapes_follow_the_other_tensor():
     ):
         found = empty(like, 5, 0, 2)
         assert (found.shape, found.dtype, found.device) == ((5, 0, 2), like.dtype, like.device)
-
-
-@pytest.mark.parametrize("large", [0, LARGE])
-def test_rows_are_picked_in_their_order(large, monkeypatch):
-    monkeypatch.setattr(huge_pages, "LARGE", large)
-    x, order = torch.randn(7, 3, 2), torch.randperm(7)
-    assert torch.equal(picked(x, order), x[order])
-    assert picked(x[:0], order[:0]).shape == (0, 3, 2)
 
 
 def test_elsewhere_nothing_is_advised(monkeypatch):
