@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from structformer import ops
 from structformer.graph import TokenGraph
 from structformer.models import SOESEncoder, SOESEncoderConfig
-from structformer.nn.linear import Linear
+from structformer.nn.linear import Linear, together
 
 from .baselines.attention import (
     CompleteAttention,
@@ -90,6 +90,10 @@ class OurAttention(ProjectedAttention):
         self.query, self.key, self.value = (Linear(width, width) for _ in rivals)
         for own, its in zip(self._projections(), rivals, strict=True):
             own.load_state_dict(its.state_dict())
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values as `structformer.nn.ASAM` makes them."""
+        return together(x, self.query, self.key, self.value)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend along the edges."""

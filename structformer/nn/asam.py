@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.nn.linear import Linear
+from structformer.nn.linear import Linear, together
 from structformer.ops import Normalizer, edge_dot, edge_sum, sparse_attention
 from structformer.ops.entmax import alpha_of
 from structformer.ops.topk import segment_top
@@ -126,9 +126,13 @@ class ASAM(nn.Module):
             raise ValueError(
                 f"edge_features must have {self.config.edge_features} features (got {edge_features.shape[1]})"
             )
-        source = h if source is None else source
-        message = source if message is None else message
-        query, key, value = self._heads(self.query(h)), self._heads(self.key(source)), self.value(message)
+        if source is None and message is None:
+            query, key, value = map(self._heads, together(h, self.query, self.key, self.value))
+        else:
+            source = h if source is None else source
+            message = source if message is None else message
+            parts = self.query(h), self.key(source), self.value(message)
+            query, key, value = map(self._heads, parts)
         bias = self._bias(graph, edge_features)
         if self.config.top is not None:
             bias = self._cut(query, key, graph, bias, self.config.top)
@@ -136,7 +140,7 @@ class ASAM(nn.Module):
             sparse_attention,
             query,
             key,
-            self._heads(value),
+            value,
             graph,
             bias=bias,
             normalizer=self.alpha if self.config.learns_alpha else self.config.normalizer,

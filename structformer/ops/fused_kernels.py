@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from structformer.ops import compiled
-from structformer.ops.huge_pages import empty
+from structformer.ops.large import empty
 
 # Twice the α of each normaliser that the kernels know.
 ALPHAS = {1.0: 2, 1.5: 3, 2.0: 4}

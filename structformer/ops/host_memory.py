@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 
+from structformer.ops import large
+
 # Numbers of glibc's mallopt, and its defaults (malloc.h).
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _DEFAULTS = {_TRIM_THRESHOLD: 128 * 1024, _MMAP_MAX: 65_536}
@@ -35,4 +37,5 @@ def keep_freed_memory(keep: bool = True) -> bool:
     told = [bool(library.mallopt(name, value)) for name, value in (_KEPT if keep else _DEFAULTS).items()]
     if not keep:
         library.malloc_trim(0)
+        large.release()
     return all(told)

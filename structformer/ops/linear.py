@@ -3,12 +3,14 @@
 torch takes MKL for matrix products in single precision. On processors by AMD, MKL leaves the wide registers unused that
 oneDNN, which torch brings along, makes use of: forward and to the inputs a product then takes half as long or less
 (measured: 0.8 to 1.9 ms against 1.8 to 3.6 at 7,680 tokens of 128 features). Gradients of weights stay with MKL.
-Results of hundreds of megabytes, which the system takes longer to hand out than either library to compute, go to huge
-pages; as oneDNN allocates what it returns, that way leads through parts that fit the cache (measured at 1,048,576
-tokens of 128 features: 237 ms, against 313 by MKL).
+Results of hundreds of megabytes, which the system takes longer to hand out than either library to compute, go to
+memory that is used again (`large`); as oneDNN allocates what it returns, that way leads through parts that fit the
+cache (measured at 1,048,576 tokens of 128 features: 237 ms, against 313 by MKL).
 """
 
+import functools
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
-from structformer.ops.huge_pages import empty
+from structformer.ops.large import empty
 
 # Multiplications below which the way to the other library costs more than it saves.
 SMALLEST = 1 << 22
@@ -36,6 +38,20 @@ def linear(
 ) -> Float[Tensor, "*tokens outputs"]:
     """Return x Wᵀ + b, as `torch.nn.functional.linear` does."""
     return _linear(x, weight, bias) if _serves(x, weight, bias) else F.linear(x, weight, bias)
+
+
+def linears(
+    x: Float[Tensor, "*tokens inputs"],
+    maps: Sequence[tuple[Float[Tensor, "_ inputs"], Float[Tensor, "_"] | None]],
+) -> tuple[Float[Tensor, "*tokens _"], ...]:
+    """Return `linear` of the same tokens by several weights and biases.
+
+    What the tokens are told going back is added up in one tensor, where autograd would make one a map and more for
+    their sums.
+    """
+    if not all(_serves(x, *of) for of in maps):
+        return tuple(linear(x, *of) for of in maps)
+    return _Linears.apply(x, *(tensor for of in maps for tensor in of))
 
 
 @cache
@@ -72,17 +88,38 @@ def _is_large(x: Tensor, weight: Tensor) -> bool:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not _is_large(x, weight):
         return _by_onednn(x.contiguous(), weight.contiguous(), bias)
-    rows = x.reshape(-1, x.shape[-1])
-    out = empty(x, len(rows), len(weight))
-    if onednn_is_faster():
-        weight, step = weight.contiguous(), max(1, PART // (len(weight) * x.element_size()))
-        for part, result in zip(rows.split(step), out.split(step), strict=True):
-            result.copy_(_by_onednn(part.contiguous(), weight, bias))
-    elif bias is None:
-        torch.mm(rows, weight.t(), out=out)
-    else:
-        torch.addmm(bias, rows, weight.t(), out=out)
+    out = _large_sum([x], [weight], bias)
     return out.view(*x.shape[:-1], len(weight))
+
+
+@torch.library.custom_op("structformer::linear_sum", mutates_args=())
+def _linear_sum(xs: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Return Σ x Wᵀ."""
+    if _is_large(xs[0], weights[0]):
+        return _large_sum(xs, weights, None).view(*xs[0].shape[:-1], len(weights[0]))
+    products = (_by_onednn(x.contiguous(), of.contiguous(), None) for x, of in zip(xs, weights, strict=True))
+    return functools.reduce(Tensor.add_, products)
+
+
+def _large_sum(xs: list[Tensor], weights: list[Tensor], bias: Tensor | None) -> Tensor:
+    rows = [x.reshape(-1, x.shape[-1]) for x in xs]
+    outputs = len(weights[0])
+    out = empty(xs[0], len(rows[0]), outputs)
+    if not onednn_is_faster():
+        before = bias
+        for x, of in zip(rows, weights, strict=True):
+            if before is None:
+                before = torch.mm(x, of.t(), out=out)
+            else:
+                before = torch.addmm(before, x, of.t(), out=out)
+        return out
+    weights = [of.contiguous() for of in weights]
+    step = max(1, PART // (outputs * out.element_size()))
+    for *parts, result in zip(*(x.split(step) for x in rows), out.split(step), strict=True):
+        for index, (part, of) in enumerate(zip(parts, weights, strict=True)):
+            product = _by_onednn(part.contiguous(), of, None if index else bias)
+            result.add_(product) if index else result.copy_(product)
+    return out
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -112,6 +149,57 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None
 _linear.register_autograd(_differentiate, setup_context=_remember)
 
 
+@_linear_sum.register_fake
+def _(xs: list[Tensor], weights: list[Tensor]) -> Tensor:
+    return xs[0].new_empty(*xs[0].shape[:-1], weights[0].shape[0])
+
+
+def _remember_sum(ctx: Any, inputs: tuple[list[Tensor], list[Tensor]], output: Tensor) -> None:
+    xs, weights = inputs
+    ctx.save_for_backward(*xs, *weights)
+
+
+def _differentiate_sum(ctx: Any, grad: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    count = len(ctx.saved_tensors) // 2
+    xs, weights = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+    rows = grad.reshape(-1, grad.shape[-1])
+    return (
+        [linear(grad, of.t()) for of in weights],
+        [rows.t() @ x.reshape(-1, x.shape[-1]) for x in xs],
+    )
+
+
+_linear_sum.register_autograd(_differentiate_sum, setup_context=_remember_sum)
+
+
+class _Linears(torch.autograd.Function):
+    """Several maps of the same tokens, given as weight, bias, weight, bias."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *maps: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *maps[::2])
+        ctx.set_materialize_grads(False)
+        pairs = zip(maps[::2], maps[1::2], strict=True)
+        return tuple(linear(x, of, bias) for of, bias in pairs if of is not None)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, *weights = ctx.saved_tensors
+        told = [(grad, of) for grad, of in zip(grads, weights, strict=True) if grad is not None]
+        grad_x = None
+        if told and ctx.needs_input_grad[0]:
+            grad_x = _linear_sum([grad for grad, _ in told], [of.t() for _, of in told])
+        grad_maps: list[Tensor | None] = []
+        for index, grad in enumerate(grads):
+            wants_weight, wants_bias = ctx.needs_input_grad[1 + 2 * index : 3 + 2 * index]
+            rows = None if grad is None else grad.reshape(-1, grad.shape[-1])
+            grad_maps += [
+                rows.t() @ x.reshape(-1, x.shape[-1]) if rows is not None and wants_weight else None,
+                rows.sum(0) if rows is not None and wants_bias else None,
+            ]
+        return grad_x, *grad_maps
+
+
 @register_flop_formula(torch.ops.structformer.linear)
 def linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Multiplications and additions: two for each weight and token."""
@@ -119,3 +207,9 @@ def linear_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     for size in x[:-1]:
         tokens *= size
     return 2 * tokens * weight[0] * weight[1]
+
+
+@register_flop_formula(torch.ops.structformer.linear_sum)
+def linear_sum_flops(xs: Any, weights: Any, *_: Any, **__: Any) -> int:
+    """The same for each of the maps."""
+    return sum(linear_flops(x, of) for x, of in zip(xs, weights, strict=True))

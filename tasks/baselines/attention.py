@@ -41,8 +41,12 @@ class ProjectedAttention(nn.Module, ABC):
 
     def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
         """Return what each token heard, its heads side by side."""
-        query, key, value = (part(x).unflatten(1, (self.heads, -1)) for part in self._projections())
+        query, key, value = (part.unflatten(1, (self.heads, -1)) for part in self.project(x))
         return self.attend(query, key, value).flatten(1)
+
+    def project(self, x: Float[Tensor, "tokens width"]) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, heads side by side."""
+        return tuple(part(x) for part in self._projections())
 
     @abstractmethod
     def attend(

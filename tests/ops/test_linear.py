@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from structformer.ops import linear as module
-from structformer.ops.linear import _linear, linear, onednn_is_faster
+from structformer.ops.linear import _linear, _linear_sum, linear, linears, onednn_is_faster
 
 TOKENS, INPUTS, OUTPUTS = 37, 11, 7
 pytestmark = pytest.mark.skipif(
@@ -43,6 +43,63 @@ def test_values_and_gradients_equal_torchs(taken, leading, biased):
     torch.testing.assert_close(*pairs, rtol=1e-5, atol=1e-5)
 
 
+def several(*leading):
+    x, *first = inputs(*leading)
+    return x, [tuple(first), (inputs()[1], None), tuple(inputs()[1:])]
+
+
+@pytest.mark.parametrize("leading", [(TOKENS,), (3, 5), (0,)])
+def test_several_maps_equal_each_alone(taken, leading):
+    x, maps = several(*leading)
+    wanted = [x, *(tensor for of in maps for tensor in of if tensor is not None)]
+    found, expected = linears(x, maps), tuple(F.linear(x, *of) for of in maps)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert len(taken) == 3
+    upstream = [torch.randn_like(part) for part in found]
+    pairs = [torch.autograd.grad(parts, wanted, upstream) for parts in (found, expected)]
+    torch.testing.assert_close(*pairs, rtol=1e-5, atol=1e-5)
+
+
+def test_of_several_maps_some_may_go_unused(taken):
+    x, maps = several(TOKENS)
+    wanted = [x, maps[1][0]]
+    grads = [
+        torch.autograd.grad(parts[1].sum(), wanted)
+        for parts in (linears(x, maps), [F.linear(x, *of) for of in maps])
+    ]
+    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-5)
+    unused = torch.autograd.grad(linears(x, maps)[1].sum(), maps[0][0], allow_unused=True)
+    assert unused == (None,)
+    assert linears(x.detach(), maps)[0].requires_grad
+
+
+def test_second_derivatives_of_several_maps(taken):
+    x, maps = several(TOKENS)
+    found = []
+    for parts in (linears(x, maps), [F.linear(x, *of) for of in maps]):
+        loss = sum(part.square().sum() for part in parts)
+        grads = torch.autograd.grad(loss, (x, maps[0][0]), create_graph=True)
+        found.append(
+            torch.autograd.grad(sum(grad.square().sum() for grad in grads), (x, maps[0][0], maps[1][0]))
+        )
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-3)
+
+
+def test_one_sum_is_what_tokens_are_told(taken, monkeypatch):
+    x, maps = several(TOKENS)
+    sums = []
+    monkeypatch.setattr(module, "_linear_sum", lambda *of: sums.append(of) or _linear_sum(*of))
+    torch.autograd.grad(sum(part.sum() for part in linears(x, maps)), x)
+    ((grads, weights),) = sums
+    assert len(grads) == len(weights) == 3
+
+
+def test_several_small_maps_are_left_to_torch(monkeypatch):
+    monkeypatch.setattr(module, "_Linears", None)
+    x, maps = several(TOKENS)
+    assert len(linears(x, maps)) == 3
+
+
 def test_second_derivatives(taken):
     x, weight, bias = inputs(TOKENS)
     found = []
@@ -71,6 +128,7 @@ def test_the_operator_keeps_torchs_contract():
     x, weight, bias = inputs(TOKENS)
     torch.library.opcheck(_linear, (x, weight, bias))
     torch.library.opcheck(_linear, (x, weight, None))
+    torch.library.opcheck(_linear_sum, ([x, x.detach()], [weight, weight.detach()]))
 
 
 def test_what_it_does_not_serve_is_left_to_torch(taken, monkeypatch):
@@ -93,7 +151,11 @@ def test_operations_are_counted(taken):
     x, weight, bias = inputs(TOKENS)
     with FlopCounterMode(display=False) as counter:
         linear(x, weight, bias).sum().backward()
-    assert counter.get_total_flops() == 3 * 2 * TOKENS * INPUTS * OUTPUTS
+    once = 2 * TOKENS * INPUTS * OUTPUTS
+    assert counter.get_total_flops() == 3 * once
+    with FlopCounterMode(display=False) as counter:
+        sum(part.sum() for part in linears(x, [(weight, bias), (weight, None)])).backward()
+    assert counter.get_total_flops() == 2 * 3 * once
     assert taken
 
 
