@@ -103,14 +103,12 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 
 def _differentiate(ctx: Any, grad_out: Tensor | None, grad_weights: Tensor | None) -> tuple[Any, ...]:
-    *known, rowptr, col = ctx.saved_tensors[:7]
-    transpose, order = list(ctx.saved_tensors[7:10]), list(ctx.saved_tensors[10:])
+    saved = list(ctx.saved_tensors)
+    known, transpose, order = saved[:7], saved[7:10], saved[10:]
     fixed = None, None, None, [None] * 3, [None] * len(order), None, None, None
     if grad_out is None and grad_weights is None:
         return None, None, None, None, *fixed
-    grads = fused_attention_backward(
-        grad_out, grad_weights, *known, rowptr, col, transpose, order, *ctx.numbers
-    )
+    grads = fused_attention_backward(grad_out, grad_weights, *known, transpose, order, *ctx.numbers)
     grad_bias = None
     if ctx.bias_heads is not None and ctx.needs_input_grad[3]:
         grad_bias = grads[3] if ctx.bias_heads == grads[3].shape[1] else grads[3].sum(1, keepdim=True)

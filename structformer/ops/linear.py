@@ -160,8 +160,8 @@ def _remember_sum(ctx: Any, inputs: tuple[list[Tensor], list[Tensor]], output: T
 
 
 def _differentiate_sum(ctx: Any, grad: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    count = len(ctx.saved_tensors) // 2
-    xs, weights = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+    saved = ctx.saved_tensors
+    xs, weights = saved[: len(saved) // 2], saved[len(saved) // 2 :]
     rows = grad.reshape(-1, grad.shape[-1])
     return (
         [linear(grad, of.t()) for of in weights],
