@@ -18,8 +18,9 @@ def keep_freed_memory(keep: bool = True) -> bool:
 
     glibc maps every block above 32 MiB afresh and returns it when it is freed, so that each large tensor is paid for
     with a page fault every 4 KiB. Where page faults are slow, as in many virtual machines, steps over 50,000 tokens
-    and more then take two to three times as long as they need. With memory kept a process stays as large as it has
-    ever been. The same can be had with the environment variables MALLOC_MMAP_MAX_=0 and
+    and more then take two to three times as long as they need. Large results of this library's own kernels are
+    spared that already (see `large`); what torch allocates is not. With memory kept a process stays as large as it
+    has ever been. The same can be had with the environment variables MALLOC_MMAP_MAX_=0 and
     MALLOC_TRIM_THRESHOLD_=2147483647, or with another allocator.
 
     Args:
