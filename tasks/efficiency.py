@@ -6,7 +6,7 @@ include whatever a step does except building inputs; a graph's transposed view, 
 the unmeasured first call (and to the memory). "structformer" takes the path that the library picks, so it and
 the same path under its own name show how far two readings of one thing lie apart. float32 throughout.
 
-What a step frees goes back to the system, as users find it, but for our own results of 32 MiB and more, whose memory
+What a step frees goes back to the system, as users find it, but for our own results of 4 MiB and more, whose memory
 serves again (`structformer.ops.large`). Where a comparison says "memory kept" the process keeps all of it, that of the
 rivals too (see `structformer.ops.keep_freed_memory`). Arms that hold a vector an edge free gigabytes a step, and where
 page faults are slow, as in many virtual machines, most of their time is the system's and not their own.
