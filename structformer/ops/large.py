@@ -30,7 +30,6 @@ SLACK = 1.25
 KEPT = 30.0
 _HUGE = 2 << 20
 _map = mmap.mmap
-_OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 def empty(like: Tensor, *shape: int) -> Tensor:
@@ -43,6 +42,8 @@ def empty(like: Tensor, *shape: int) -> Tensor:
         return like.new_empty(shape)
     size = -(-size // _HUGE) * _HUGE
     block = _POOL.take(size) or _mapped(size)
+    if block is None:  # torch says what it is when memory is short
+        return like.new_empty(shape)
     # The tensor keeps the view, and with it the memory; when the last tensor on it is gone, so is the view.
     view = memoryview(block)
     weakref.finalize(view, _POOL.give_back, block).atexit = False
@@ -93,18 +94,17 @@ class _Pool:
 _POOL = _Pool()
 
 
-def _mapped(size: int) -> mmap.mmap:
-    block = _new(size)
-    _advise(block, mmap.MADV_HUGEPAGE)
-    return block
-
-
-def _new(size: int) -> mmap.mmap:
-    try:
-        return _map(-1, size, flags=_OWN)
-    except OSError:  # short of memory
-        release()
-        return _map(-1, size, flags=_OWN)
+def _mapped(size: int) -> mmap.mmap | None:
+    own = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    for _ in range(2):
+        try:
+            block = _map(-1, size, flags=own)
+        except OSError:
+            release()
+        else:
+            _advise(block, mmap.MADV_HUGEPAGE)
+            return block
+    return None
 
 
 def _advise(block: mmap.mmap, advice: int) -> None:

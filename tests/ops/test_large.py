@@ -158,6 +158,17 @@ def test_short_of_memory_what_is_kept_is_given_back_first(small, monkeypatch):
 
 
 @on_linux
+def test_where_there_is_no_memory_torch_says_so(small, monkeypatch):
+    def none(*_, **__):
+        raise OSError("Cannot allocate memory")
+
+    monkeypatch.setattr(large, "_map", none)
+    assert empty(torch.empty(0), 1_000).shape == (1_000,)
+    with pytest.raises(RuntimeError, match="allocate"):
+        empty(torch.empty(0), 1 << 50)
+
+
+@on_linux
 def test_advice_that_is_refused_does_no_harm(small, monkeypatch):
     monkeypatch.setattr(large.mmap, "MADV_HUGEPAGE", 10_000)
     monkeypatch.setattr(large.mmap, "MADV_FREE", 10_000)
