@@ -26,21 +26,31 @@ _STEPS, _SAMPLE = 4, 1 << 16
 
 @dataclass(frozen=True)
 class Arrangement:
-    """A graph's rows and columns in another order, tokens and edges keeping their numbers; indices as in `compact`.
+    """A graph's rows in another order, tokens and edges keeping their numbers; indices as in `compact`.
 
     Attributes:
         order: `[tokens]` the token that has its turn.
         start: `[tokens]` its first edge in the graph.
         rowptr: `[tokens + 1]` where the sources of each turn begin in `col`.
         col: `[edges]` the sources; a row keeps the order of its edges, and so of the terms of its sums.
-        transpose: `compact_transpose` of the graph, with columns in the order of turns.
     """
 
     order: Int[Tensor, "tokens"]
     start: Int[Tensor, "tokens"]
     rowptr: Int[Tensor, "pointers"]
     col: Int[Tensor, "edges"]
-    transpose: tuple[Int[Tensor, "pointers"], Int[Tensor, "edges"], Int[Tensor, "edges"]]
+
+    def transpose(
+        self, graph: TokenGraph
+    ) -> tuple[Int[Tensor, "pointers"], Int[Tensor, "edges"], Int[Tensor, "edges"]]:
+        """Return `compact_transpose` of the graph with columns in the order of turns; computed once."""
+
+        def arranged() -> tuple[Tensor, Tensor, Tensor]:
+            rowptr_t, row_t, perm = graph.compact_transpose
+            rowptr, edge = _in_order(rowptr_t, self.order)
+            return rowptr, row_t[edge], perm[edge]
+
+        return graph.once("arranged transpose", arranged)
 
 
 def arrangement(graph: TokenGraph) -> Arrangement | None:
@@ -93,10 +103,7 @@ def _arranged(graph: TokenGraph) -> Arrangement | None:
     if nearness(graph, place) < before + GAIN:
         return None
     rowptr, edge = _in_order(graph.compact[0], order)
-    rowptr_t, edge_t = _in_order(graph.compact_transpose[0], order)
-    _, row_t, perm = graph.compact_transpose
-    transpose = rowptr_t, row_t[edge_t], perm[edge_t]
-    return Arrangement(order, graph.rowptr[order].long(), rowptr, graph.compact[1][edge], transpose)
+    return Arrangement(order, graph.rowptr[order].long(), rowptr, graph.compact[1][edge])
 
 
 def _in_order(

@@ -189,7 +189,8 @@ def _fused(
     if better is None:
         pattern = (*_pattern(graph, *tensors), [])
     else:
-        pattern = better.rowptr, better.col, list(better.transpose), [better.order, better.start]
+        transpose = list(better.transpose(graph)) if _goes_back(*tensors) else []
+        pattern = better.rowptr, better.col, transpose, [better.order, better.start]
     given = biases[0] if biases else None
     out, weights = fused_attention(query, key, value, given, seed, *pattern, scale, alpha, dropout)
     if seed is not None and return_weights:
@@ -215,8 +216,12 @@ def _on_gpu(
 
 def _pattern(graph: TokenGraph, *tensors: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Rows, sources and, where a gradient will be wanted, the transpose."""
-    backward = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    return *graph.compact, list(graph.compact_transpose) if backward else []
+    return *graph.compact, list(graph.compact_transpose) if _goes_back(*tensors) else []
+
+
+def _goes_back(*tensors: Tensor) -> bool:
+    """Return whether a gradient will be wanted."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _in_parts(

@@ -62,16 +62,24 @@ def test_every_turn_has_the_edges_of_its_row_and_of_its_column():
     assert torch.equal(edge.sort().values, torch.arange(graph.num_edges))
     assert torch.equal(row, graph.row[edge])
     assert torch.equal(better.col.long(), graph.col[edge])
-    rowptr_t, row_t, perm = better.transpose
+    rowptr_t, row_t, perm = better.transpose(graph)
     assert torch.equal(perm.sort().values, torch.arange(graph.num_edges))
     assert torch.equal(rows_of(rowptr_t, better.order), graph.col[perm])
     assert torch.equal(row_t.long(), graph.row[perm])
-    for its, ours in zip((*graph.compact, *graph.compact_transpose), better_parts(better), strict=True):
+    arranged = better.rowptr, better.col, rowptr_t, row_t, perm
+    for its, ours in zip((*graph.compact, *graph.compact_transpose), arranged, strict=True):
         assert its.dtype == ours.dtype
 
 
-def better_parts(better):
-    return better.rowptr, better.col, *better.transpose
+@needs_kernels
+def test_without_gradients_nothing_is_transposed(monkeypatch):
+    graph = clustered()
+    x = torch.randn(TOKENS, 2, 5)
+    with monkeypatch.context() as patched:
+        patched.setattr(TokenGraph, "transpose", property(lambda _: pytest.fail("nobody goes back")))
+        out = sparse_attention(x, x, x, graph)
+    assert arrangement(graph) is not None
+    torch.testing.assert_close(out, sparse_attention(x, x, x.clone().requires_grad_(), graph))
 
 
 def test_it_is_found_once_and_shared_by_copies_with_other_weights():
