@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Listing
 
+from structformer.cli_data import data
 from structformer.cli_lm import lm
 from structformer.tokenize.files import check_output, read_table, replacing, write_table
 from structformer.tokenize.graph_files import read_input
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(lm, name="lm")
+app.add_typer(data, name="data")
 
 FITTED = "fit.json"
 """What fit leaves beside a model; a folder without it is not written over."""
@@ -182,7 +184,10 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick/--full", help="A small version, or the published one.")
     ] = True,
-    seeds: Annotated[int, typer.Option(help="How many seeds to run.", min=1)] = 1,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="How many seeds to run.", min=1, show_default="1, or with --full the task's own"),
+    ] = None,
     results: Annotated[Path | None, typer.Option("--json", help="File to write the results to.")] = None,
 ) -> None:
     """Run a benchmark task; without one, list those there are."""
@@ -197,7 +202,9 @@ def bench(
         raise ValueError(f"there is no task {task!r}; known are: {', '.join(tasks) or 'none yet'}")
     if results is not None:
         check_output(results, (".json",))
-    records = importlib.import_module(f"structformer.tasks.{task}").run(quick=quick, seeds=seeds)
+    module = importlib.import_module(f"structformer.tasks.{task}")
+    usual = 1 if quick else getattr(module, "SEEDS", 1)
+    records = module.run(quick=quick, seeds=usual if seeds is None else seeds)
     listing = Listing(*(records[0] if records else ()), title=task)
     for record in records:
         listing.add_row(*map(_shown, record.values()))

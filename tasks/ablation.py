@@ -7,18 +7,18 @@ worth is the mean difference over seeds between the full model and the one witho
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import torch
-from scipy.stats import t as student
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from structformer.datasets import Story
+from structformer.datasets.stories import TASKS
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,13 +29,15 @@ from structformer.models.text_qa import TextQAConfig
 from structformer.tokens import TokenSet
 
 from .babi import stories
-from .babi_data import TASKS, Story
+from .paired import paired
 from .runs import Record, Run
 from .story_training import OURS, Lexicon, answered, build, wrong
 from .sweeps import TRAINING, generator
 from .training import Losses, TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
+# Of the published run.
+SEEDS = 5
 FULL = "full model"
 # What replaces a part; the feed-forward network in place of experts is as large as those that a token goes through.
 OFF: dict[str, dict[str, Any]] = {
@@ -118,7 +120,7 @@ def run(
     A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
 
     Raises:
-        FileNotFoundError: If the stories are wanted and there is no folder with real data.
+        FileNotFoundError: If the stories are wanted and were not downloaded.
         ValueError: If seeds is below 1.
     """
     if seeds < 1:
@@ -166,20 +168,12 @@ def worth(rows: Sequence[Record], problem: str, part: str) -> Record:
         "accuracy": fmean(found.values()),
         "seeds": len(found),
     }
-    differences = [by_seed[FULL][seed] - accuracy for seed, accuracy in found.items()]
+    gained = paired([by_seed[FULL][seed] - accuracy for seed, accuracy in found.items()])
     # Without a second seed nothing is known of the spread.
-    half = None
-    if len(found) > 1 and part != FULL:
-        half = float(student.ppf(0.975, len(found) - 1)) * stdev(differences) / math.sqrt(len(found))
-    mean = fmean(differences)
-    helps = None if half is None else "yes" if mean > half else "no" if mean < -half else "not shown"
-    return {
-        **row,
-        "worth": None if part == FULL else mean,
-        "low": None if half is None else mean - half,
-        "high": None if half is None else mean + half,
-        "helps": helps,
-    }
+    helps = None if gained.low is None else ("not shown", "yes", "no")[gained.sign]
+    if part == FULL:
+        return {**row, "worth": None, "low": None, "high": None, "helps": None}
+    return {**row, "worth": gained.mean, "low": gained.low, "high": gained.high, "helps": helps}
 
 
 def digits(

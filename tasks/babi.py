@@ -13,11 +13,11 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from structformer.datasets import Babi, Story, babi
+from structformer.datasets.stories import TASKS
 
 from structformer.models.text_qa import TextQAConfig
 
-from .babi_data import TASKS, Babi, Story, read_babi
-from .data_folder import data_folder
 from .runs import Record, Run
 from .story_training import ARMS, OURS, Lexicon, build, num_parameters, shortened, story_losses, wrong
 from .sweeps import sweep
@@ -85,8 +85,8 @@ def run(
     A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
 
     Raises:
-        FileNotFoundError: If there is no folder with real data.
-        ValueError: If seeds is below 1, or the archive is damaged.
+        FileNotFoundError: If the stories were not downloaded.
+        ValueError: If seeds is below 1, or a file of the stories is damaged.
     """
     settings = settings or (QUICK if quick else BabiSettings())
     stories(settings.sentences)
@@ -171,5 +171,5 @@ def stories(sentences: int) -> Babi:
     def cut(some: Sequence[Story]) -> tuple[Story, ...]:
         return tuple(shortened(story, sentences) for story in some)
 
-    data = read_babi(data_folder())
+    data = babi()
     return Babi(cut(data.train), cut(data.validation), cut(data.test))

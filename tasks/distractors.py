@@ -14,15 +14,15 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from structformer.datasets import Story, wikitext2
+from structformer.datasets.stories import TASKS
 
 from structformer.models.text_qa import TextQAConfig
 
 from .babi import stories
-from .babi_data import TASKS, Story, Vocabulary, answer_vocabulary, word_vocabulary
-from .data_folder import data_folder
+from .babi_data import Vocabulary, answer_vocabulary, word_vocabulary
 from .distractors_data import SentencePool, frequent_words, hide, sentence_pool, tokens_for_share
 from .distractors_plot import draw
-from .language_data import read_wikitext2
 from .runs import Record, Run
 from .story_training import ARMS, OURS, Lexicon, build_of_size, num_parameters, story_losses, wrong
 from .sweeps import TEST, TRAINING, VALIDATION, generator, sweep
@@ -115,7 +115,7 @@ def run(
     A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
 
     Raises:
-        FileNotFoundError: If there is no folder with real data.
+        FileNotFoundError: If the stories or texts were not downloaded.
         ValueError: If seeds is below 1, or data is damaged.
     """
     settings = settings or (QUICK if quick else DistractorSettings())
@@ -161,7 +161,7 @@ def hidden(settings: DistractorSettings) -> Hidden:
         [story for story in some if story.task in settings.tasks and story.tokens <= settings.length]
         for some in (found.train, found.validation, found.test)
     ]
-    text = read_wikitext2(data_folder())
+    text = wikitext2()
     known = frequent_words(text.train, settings.frequent)
     pools = [sentence_pool(part, known) for part in (text.train, text.valid, text.test)]
     learned = [

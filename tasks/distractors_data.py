@@ -16,8 +16,8 @@ from functools import cached_property
 from itertools import chain
 
 import torch
-
-from .babi_data import Story, Words
+from structformer.datasets import Story
+from structformer.datasets.stories import Words
 
 _SENTENCE_END = re.compile(r" [.?!;](?: |$)")
 _SHORTEST, _LONGEST = 3, 40

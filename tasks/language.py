@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
+from structformer.datasets import shakespeare, wikitext2
 from torch.nn import functional as F
 
 from structformer.models.language import ReSSFormerLMConfig
@@ -19,14 +20,11 @@ from structformer.tokenize.bpe import BytePairTokenizer
 from structformer.tokenize.text import TextTokenizer
 
 from .baselines.text import TextConfig
-from .data_folder import data_folder
 from .language_data import (
     IGNORED,
     Stream,
     bits_per_byte,
     encode_stream,
-    read_shakespeare,
-    read_wikitext2,
     segments,
     word_perplexity,
 )
@@ -107,7 +105,7 @@ def run(
     A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
 
     Raises:
-        FileNotFoundError: If there is no folder with real data.
+        FileNotFoundError: If a corpus was not downloaded.
         ValueError: If seeds is below 1, or a corpus is damaged.
     """
     settings = settings or (QUICK if quick else LanguageSettings())
@@ -152,8 +150,7 @@ def measure(settings: LanguageSettings, name: str, rate: float, seed: int, check
 @lru_cache
 def streams(corpus: str, vocabulary: int) -> tuple[int, Stream, Stream, Stream]:
     """Return the number of different tokens, and the parts of a corpus to train on, to choose by and to test on."""
-    folder = data_folder()
-    splits = read_shakespeare(folder) if corpus == "shakespeare" else read_wikitext2(folder)
+    splits = shakespeare() if corpus == "shakespeare" else wikitext2()
     encoder = (
         TextTokenizer() if corpus == "shakespeare" else BytePairTokenizer(vocabulary).fit([splits.train])
     )

@@ -1,4 +1,4 @@
-"""Plain text for language models: tiny-shakespeare as bytes, WikiText-2 as byte pairs.
+"""Plain text for language models, as streams of tokens and their segments.
 
 Counts of bytes and words are exact, so that losses of models with different tokens compare: bits per byte,
 and perplexity per word as the WikiText papers count words (Merity et al. 2017, arXiv 1609.07843): what stands
@@ -7,23 +7,15 @@ between blanks, and the end of each line.
 
 from __future__ import annotations
 
-import lzma
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from structformer.tokenize.files import error_line
-
-SHAKESPEARE = "tinyshakespeare/input.txt"
-SHAKESPEARE_BYTES = 1_115_394
-WIKITEXT2 = ("wikitext2/train.txt.xz", "wikitext2/valid.txt", "wikitext2/test.txt")
-WIKITEXT2_WORDS = (2_088_628, 217_646, 245_569)
 # The target of positions without a next token: what cross_entropy leaves out by default.
 IGNORED = -100
 
@@ -36,15 +28,6 @@ class Encoder(Protocol):
     def encode(self, text: bytes, /) -> Int[Tensor, "tokens"]:
         """Return the tokens of a text."""
         ...
-
-
-@dataclass(frozen=True)
-class TextSplits:
-    """The three parts of a corpus."""
-
-    train: bytes
-    valid: bytes
-    test: bytes
 
 
 @dataclass(frozen=True)
@@ -75,46 +58,6 @@ class Segment:
     ids: Int[Tensor, "batch length"]
     targets: Int[Tensor, "batch length"]
     fresh: bool
-
-
-def read_shakespeare(folder: Path) -> TextSplits:
-    """Read tiny-shakespeare: by position the first 90% for training, then 5% each for choosing and testing.
-
-    Args:
-        folder: The folder with real data, in which `SHAKESPEARE` lies.
-
-    Raises:
-        OSError: The file cannot be opened.
-        ValueError: The file is not of the size it should be.
-    """
-    path = folder / SHAKESPEARE
-    text = path.read_bytes()
-    if len(text) != SHAKESPEARE_BYTES:
-        raise ValueError(
-            f"{path} is cut short or changed: must have {SHAKESPEARE_BYTES} bytes (got {len(text)})"
-        )
-    return split_by_position(text)
-
-
-def read_wikitext2(folder: Path) -> TextSplits:
-    """Read WikiText-2 with its own three parts.
-
-    Args:
-        folder: The folder with real data, in which the files `WIKITEXT2` lie.
-
-    Raises:
-        OSError: A file cannot be opened.
-        ValueError: A file is damaged, or does not have the published number of words.
-    """
-    return TextSplits(
-        *(_part(folder / name, words) for name, words in zip(WIKITEXT2, WIKITEXT2_WORDS, strict=True))
-    )
-
-
-def split_by_position(text: bytes) -> TextSplits:
-    """Cut a text at 90% and 95% of its bytes, rounded down."""
-    first, second = len(text) * 90 // 100, len(text) * 95 // 100
-    return TextSplits(text[:first], text[first:second], text[second:])
 
 
 def encode_stream(text: bytes, encoder: Encoder) -> Stream:
@@ -172,14 +115,3 @@ def word_perplexity(nats: float, stream: Stream) -> float:
     per_word = nats / stream.num_words
     # A model that diverged is infinitely perplexed; math.exp would refuse to say so.
     return math.inf if per_word > 709 else math.exp(per_word)
-
-
-def _part(path: Path, words: int) -> bytes:
-    try:
-        text = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
-    except lzma.LZMAError as error:
-        raise ValueError(f"{path} is damaged or cut short: {error_line(error)}") from error
-    found = count_words(text)
-    if found != words:
-        raise ValueError(f"{path} is cut short or changed: must have {words} words (got {found})")
-    return text

@@ -24,6 +24,24 @@ Job = tuple[Callable[..., Step], tuple[Any, ...], tuple[Any, ...]]
 _STATUS = Path("/proc/self/status")
 
 
+class PeakMemory:
+    """How far the memory of this process rises above what it holds when this is made."""
+
+    def __init__(self) -> None:
+        self._before: float | None = None
+        if measures_memory():
+            gc.collect()
+            _return_free_memory()
+            # 5 sets the high-water mark back to what is resident now (man 5 proc).
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+            self._before = _status("VmRSS")
+
+    @property
+    def megabytes(self) -> float | None:
+        """The highest so far, in MB (10^6 bytes); None where it cannot be read."""
+        return None if self._before is None else max(0.0, _status("VmHWM") - self._before)
+
+
 def measures_memory() -> bool:
     """Return whether peak memory can be read here: it takes Linux and its /proc."""
     return sys.platform == "linux" and _STATUS.is_file()
@@ -90,13 +108,10 @@ def _peak(build: Callable[..., Step], small: tuple[Any, ...], full: tuple[Any, .
     torch.set_num_threads(threads)
     build(*small)()
     step = build(*full)
-    gc.collect()
-    _return_free_memory()
-    # 5 sets the high-water mark back to what is resident now (man 5 proc).
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = _status("VmRSS")
+    memory = PeakMemory()
     step()
-    return max(0.0, _status("VmHWM") - before)
+    assert memory.megabytes is not None
+    return memory.megabytes
 
 
 def _return_free_memory() -> None:

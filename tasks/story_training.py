@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from structformer.datasets import Story
 from torch.nn import functional as F
 
 from structformer.models.text_qa import TextQA, TextQAConfig, TextQAOutput
 
-from .babi_data import Story, Vocabulary, answer_vocabulary, pack, word_vocabulary
+from .babi_data import Vocabulary, answer_vocabulary, pack, word_vocabulary
 from .baselines.stories import DenseEncoder
 from .sweeps import TRAINING, generator
 from .training import Losses

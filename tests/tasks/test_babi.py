@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from structformer.datasets import Story
 from structformer.tasks import babi
 from structformer.tasks.babi import QUICK, BabiSettings, means, run
-from structformer.tasks.babi_data import Story
 from structformer.tasks.story_training import ARMS, Lexicon, build, shortened, story_losses, wrong
 from structformer.tasks.training import TrainingSettings, train
 

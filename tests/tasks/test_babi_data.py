@@ -1,23 +1,8 @@
-import io
-import lzma
-import tarfile
-
 import pytest
 import torch
-from structformer.tasks.babi_data import (
-    ARCHIVE,
-    QUESTIONS,
-    TASKS,
-    Babi,
-    Story,
-    Vocabulary,
-    answer_vocabulary,
-    held_out_from,
-    pack,
-    parse_stories,
-    read_babi,
-    word_vocabulary,
-)
+from structformer.datasets import Babi, babi
+from structformer.datasets.stories import parse_stories
+from structformer.tasks.babi_data import Vocabulary, answer_vocabulary, pack, word_vocabulary
 
 SAMPLE = """\
 1 Mary moved to the bathroom.
@@ -28,117 +13,6 @@ SAMPLE = """\
 1 The garden is west of the office.
 2 How do you go from the garden to the office?\te,n\t1
 """
-
-
-def write_archive(folder, texts):
-    path = folder / ARCHIVE
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w:xz") as archive:
-        for name, text in texts.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(text)
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return path
-
-
-def texts():
-    """All files, each with the same scene of two questions again and again, and the task's number in it."""
-    scene = "1 Mary is in room{}.\n2 Where is Mary?\troom{}\t1\n3 Bill is in {}.\n4 Where is Bill?\t{}\t3\n"
-    return {
-        f"./qa{task}_some-{part}-name_{part}.txt": scene.format(task, task, part, part) * (QUESTIONS // 2)
-        for task in TASKS
-        for part in ("train", "test")
-    }
-
-
-def test_a_story_is_what_was_told_before_its_question():
-    first, second, third = parse_stories(SAMPLE, 19)
-    told = (("mary", "moved", "to", "the", "bathroom"), ("mary", "got", "the", "football", "there"))
-    assert first == Story(19, 1, told, ("where", "is", "mary"), "bathroom", (0,))
-    assert second.sentences == (*told, ("john", "went", "to", "the", "hallway"))
-    assert (second.answer, second.supporting, second.scene) == ("football,milk", (1, 2), 1)
-    assert third.sentences == (("the", "garden", "is", "west", "of", "the", "office"),)
-    assert (third.answer, third.supporting, third.scene) == ("e,n", (0,), 2)
-    assert (first.tokens, third.tokens) == (13, 17)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("Mary moved.", "out of order: 'Mary moved.'"),
-        ("1 Mary moved.\n3 John moved.", "out of order: '3 John moved.'"),
-        ("2 Mary moved.", "out of order: '2 Mary moved.'"),
-        ("1 Mary moved.\n2 ", "neither a statement nor a question"),
-        ("1 Mary moved.\n2 Where is Mary?\tgarden", "neither a statement nor a question"),
-        ("1 Mary moved.\n2 Where is Mary?\tgarden\t2", "supporting lines are not statements before it"),
-        ("1 Mary moved.\n2 Where is Mary?\tgarden\tone", "supporting lines are not statements before it"),
-    ],
-)
-def test_a_damaged_line_is_shown(text, message):
-    with pytest.raises(ValueError, match=message):
-        parse_stories(text, 1)
-
-
-def test_validation_is_the_last_tenth_in_whole_scenes():
-    def stories(*sizes):
-        return [Story(1, scene, (), ("a",), "b", ()) for scene, size in enumerate(sizes) for _ in range(size)]
-
-    assert held_out_from(stories(5, 5, 5, 5, 5, 5)) == 25  # 3 of 30, and the rest of their scene
-    assert held_out_from(stories(*[1] * 30)) == 27
-    assert held_out_from(stories(28, 2, 10)) == 30
-    assert held_out_from(stories(30)) == 0
-    assert held_out_from(stories(3)) == 3
-
-
-def test_an_archive_is_read_in_all_its_parts(tmp_path):
-    write_archive(tmp_path, {**texts(), "README": "no task", "./LONGCAT_qa1_x_train.txt": "nor this"})
-    babi = read_babi(tmp_path)
-    assert [len(part) for part in (babi.train, babi.validation, babi.test)] == [18_000, 2_000, 20_000]
-    assert {story.answer for story in babi.train} == {f"room{task}" for task in TASKS} | {"train"}
-    assert {story.answer for story in babi.test} == {f"room{task}" for task in TASKS} | {"test"}
-    one = babi.of_task(7)
-    assert [len(part) for part in (one.train, one.validation, one.test)] == [900, 100, 1_000]
-    for part in (one.train, one.validation, one.test):
-        assert {story.task for story in part} == {7}
-        assert part[0].answer == "room7"
-    assert max(story.scene for story in one.train) < min(story.scene for story in one.validation)
-    with pytest.raises(ValueError, match=r"task must be one of \[1, 2, .*20\] \(got 21\)"):
-        babi.of_task(21)
-
-
-def test_a_file_that_is_missing_or_short_is_named(tmp_path):
-    complete = texts()
-    name = "./qa13_some-test-name_test.txt"
-    path = write_archive(tmp_path, {key: text for key, text in complete.items() if key != name})
-    with pytest.raises(ValueError, match=rf"{path}, test file of task 13: missing"):
-        read_babi(tmp_path)
-    lines = complete[name].splitlines(keepends=True)
-    write_archive(tmp_path, {**complete, name: "".join(lines[:-1])})
-    with pytest.raises(ValueError, match=r"test file of task 13: must have 1000 questions \(got 999\)"):
-        read_babi(tmp_path)
-    write_archive(tmp_path, {**complete, name: "".join(lines[1:])})
-    with pytest.raises(ValueError, match="test file of task 13: neither a statement"):
-        read_babi(tmp_path)
-
-
-def test_a_damaged_archive_is_named(tmp_path):
-    path = write_archive(tmp_path, texts())
-    whole = path.read_bytes()
-    flipped = bytes([*whole[:900], whole[900] ^ 1, *whole[901:]])
-    for damaged in (
-        whole[: len(whole) // 2],
-        whole[:-1],
-        b"no archive",
-        b"",
-        flipped,
-        lzma.compress(b"no tar"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{path} is damaged or cut short: ."):
-            read_babi(tmp_path)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=str(path)):
-        read_babi(tmp_path)
 
 
 def test_unknown_words_are_plain_to_see():
@@ -188,25 +62,12 @@ def test_packed_stories_can_be_read_back():
 
 @pytest.fixture(scope="module")
 def real(data_folder) -> Babi:
-    if not (data_folder / ARCHIVE).is_file():
-        pytest.skip(f"real data is needed: there is no {data_folder / ARCHIVE}")
-    return read_babi(data_folder)
-
-
-def test_the_real_stories(real):
-    assert [len(part) for part in (real.train, real.validation, real.test)] == [17_994, 2_006, 20_000]
-    assert {task: len(real.of_task(task).validation) for task in (1, 17, 18, 20)} == {
-        1: 100,
-        17: 104,
-        18: 101,
-        20: 101,
-    }
-    first = real.of_task(1).train[0]
-    assert [" ".join(sentence) for sentence in first.sentences] == [
-        "mary moved to the bathroom",
-        "john went to the hallway",
-    ]
-    assert (" ".join(first.question), first.answer, first.supporting) == ("where is mary", "bathroom", (0,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STRUCTFORMER_DATA", str(data_folder))
+        try:
+            return babi()
+        except FileNotFoundError as error:
+            pytest.skip(f"real data is needed: {error}")
 
 
 def test_the_real_test_has_no_unknown_word_and_one_unknown_answer(real):

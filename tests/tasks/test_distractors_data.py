@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from structformer.tasks.babi_data import Story, parse_stories
+from structformer.datasets import Story, wikitext2
+from structformer.datasets.stories import parse_stories
 from structformer.tasks.distractors_data import (
     SentencePool,
     frequent_words,
@@ -11,7 +12,6 @@ from structformer.tasks.distractors_data import (
     sentence_pool,
     tokens_for_share,
 )
-from structformer.tasks.language_data import WIKITEXT2, read_wikitext2
 
 TEXT = """\
 1 Mary and Daniel went to the bathroom.
@@ -143,10 +143,12 @@ def test_a_pool_takes_whole_sentences_that_stand_for_themselves():
         frequent_words(text, 0)
 
 
-def test_real_sentences_hide_a_story_at_every_length(data_folder, rng):
-    if not (data_folder / WIKITEXT2[0]).is_file():
-        pytest.skip(f"real data is needed: there is no {data_folder / WIKITEXT2[0]}")
-    parts = read_wikitext2(data_folder)
+def test_real_sentences_hide_a_story_at_every_length(data_folder, rng, monkeypatch):
+    monkeypatch.setenv("STRUCTFORMER_DATA", str(data_folder))
+    try:
+        parts = wikitext2()
+    except FileNotFoundError as error:
+        pytest.skip(f"real data is needed: {error}")
     known = frequent_words(parts.train, 8_000)
     for text, least in ((parts.train, 10_000), (parts.valid + parts.test, 1_200)):
         sentences = sentence_pool(text, known)

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from structformer.datasets.texts import split_by_position
 from structformer.tasks import language
 from structformer.tasks.language import ARMS, QUICK, LanguageSettings, matched, run, training_batch
-from structformer.tasks.language_data import encode_stream, split_by_position
+from structformer.tasks.language_data import encode_stream
 from structformer.tasks.training import TrainingSettings
 
 from structformer.tokenize.text import TextTokenizer

@@ -1,21 +1,14 @@
-import lzma
 import math
 
 import pytest
 import torch
-from structformer.tasks import language_data
 from structformer.tasks.language_data import (
     IGNORED,
-    SHAKESPEARE,
-    WIKITEXT2,
     Stream,
     bits_per_byte,
     count_words,
     encode_stream,
-    read_shakespeare,
-    read_wikitext2,
     segments,
-    split_by_position,
     word_perplexity,
 )
 
@@ -23,13 +16,6 @@ from structformer.tokenize import TextTokenizer
 from structformer.tokenize.bpe import BytePairTokenizer
 
 SAMPLE = " \n = Crème brûlée = \n \n The dessert , first <unk> in 1691 , is rich . \n The end\n".encode()
-
-
-def test_parts_by_position_join_to_the_whole():
-    text = bytes(range(211))
-    parts = split_by_position(text)
-    assert parts.train + parts.valid + parts.test == text
-    assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [189, 11, 11]
 
 
 def test_words_are_counted_with_ends_of_lines():
@@ -87,45 +73,6 @@ def test_bad_segments_are_refused_at_once(arguments, message):
         segments(*arguments)
 
 
-def write_wikitext2(folder, monkeypatch):
-    monkeypatch.setattr(language_data, "WIKITEXT2_WORDS", (22 * 97, 22, 44))
-    (folder / "wikitext2").mkdir()
-    for name, text in zip(WIKITEXT2, (lzma.compress(SAMPLE * 97), SAMPLE, 2 * SAMPLE), strict=True):
-        (folder / name).write_bytes(text)
-
-
-def test_wikitext2_is_read_in_its_own_parts(tmp_path, monkeypatch):
-    write_wikitext2(tmp_path, monkeypatch)
-    parts = read_wikitext2(tmp_path)
-    assert (parts.train, parts.valid, parts.test) == (SAMPLE * 97, SAMPLE, 2 * SAMPLE)
-
-
-def test_a_damaged_text_is_named(tmp_path, monkeypatch):
-    write_wikitext2(tmp_path, monkeypatch)
-    train = tmp_path / WIKITEXT2[0]
-    whole = train.read_bytes()
-    for damaged in (whole[: len(whole) // 2], whole[:-1], b"no archive"):
-        train.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"{train} is damaged or cut short: ."):
-            read_wikitext2(tmp_path)
-    train.write_bytes(whole)
-    valid = tmp_path / WIKITEXT2[1]
-    valid.write_bytes(SAMPLE[:-5])
-    with pytest.raises(ValueError, match=rf"{valid} is cut short or changed: must have 22 words \(got 20\)"):
-        read_wikitext2(tmp_path)
-    valid.unlink()
-    with pytest.raises(FileNotFoundError, match=str(valid)):
-        read_wikitext2(tmp_path)
-
-
-def test_a_short_shakespeare_is_named(tmp_path):
-    path = tmp_path / SHAKESPEARE
-    path.parent.mkdir()
-    path.write_bytes(b"First Citizen:")
-    with pytest.raises(ValueError, match=rf"{path} is cut short .* must have 1115394 bytes \(got 14\)"):
-        read_shakespeare(tmp_path)
-
-
 def test_a_stream_of_byte_pairs_begins_with_one_line_feed():
     pytest.importorskip("tokenizers")
     pairs = BytePairTokenizer(283).fit([SAMPLE * 11])
@@ -133,25 +80,3 @@ def test_a_stream_of_byte_pairs_begins_with_one_line_feed():
     assert pairs.decode(stream.ids[:1]) == "\n"
     assert pairs.decode(stream.ids[1:]) == SAMPLE.decode()
     assert stream.num_bytes == len(SAMPLE)
-
-
-def real(data_folder, name):
-    if not (data_folder / name).is_file():
-        pytest.skip(f"real data is needed: there is no {data_folder / name}")
-    return data_folder
-
-
-def test_the_real_shakespeare(data_folder):
-    parts = read_shakespeare(real(data_folder, SHAKESPEARE))
-    assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [1_003_854, 55_770, 55_770]
-    assert parts.train.startswith(b"First Citizen:\nBefore we proceed")
-
-
-def test_the_real_wikitext2(data_folder):
-    parts = read_wikitext2(real(data_folder, WIKITEXT2[0]))
-    assert [len(part) for part in (parts.train, parts.valid, parts.test)] == [
-        10_797_148,
-        1_121_681,
-        1_256_449,
-    ]
-    assert parts.test.startswith(b" \n = Robert <unk> = \n")

@@ -1,0 +1,46 @@
+"""One page of plots for a family of tasks: every arm's score on every data set, with its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from structformer.tokenize.files import replacing
+
+if TYPE_CHECKING:
+    from .report import Reported
+
+OURS, OTHERS = "#c0392b", "#5d6d7e"
+COLUMNS = 3
+
+
+def plot_family(found: Sequence[Reported], path: Path) -> None:
+    """Draw a panel for each data set, arms from worst to best, and write the picture."""
+    panels = [(one, data) for one in found for data in dict.fromkeys(row["data"] for row in one.rows)]
+    lines = -(-len(panels) // COLUMNS)
+    most = max(len({row["arm"] for row in one.rows}) for one, _ in panels)
+    figure = Figure(figsize=(4.6 * COLUMNS, (1.2 + 0.24 * most) * lines), layout="constrained")
+    axes = figure.subplots(lines, COLUMNS, squeeze=False).flatten()
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for ax, (one, data) in zip(axes, panels, strict=False):
+        sign = 1 if one.card.better == "higher" else -1
+        rows = [row for row in one.rows if row["data"] == data and row["mean"] is not None]
+        rows.sort(key=lambda row: sign * row["mean"])
+        for place, row in enumerate(rows):
+            colour = OURS if row["arm"] == one.card.headline else OTHERS
+            ax.errorbar(
+                row["mean"], place, xerr=row["sd"] or 0.0, fmt="o", color=colour, markersize=5, capsize=2
+            )
+        ax.set_yticks(range(len(rows)), [row["arm"] for row in rows], fontsize=7)
+        ax.set_title(f"{one.card.name}: {data}", fontsize=9)
+        ax.set_xlabel(one.card.measure, fontsize=7)
+        ax.tick_params(axis="x", labelsize=7)
+        ax.grid(axis="x", alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
