@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt Makefile $(wildcard stru
 	@echo "set-up 2/3: torch-scatter, compiled against it (3 to 5 minutes)"
 	@$(MAKE) --no-print-directory scatter
 	@echo "set-up 3/3: structformer and its kernels"
-	@$(PIP) --editable ".[test]"
+	@$(PIP) --editable ".[test,bench]"
 	@$(BIN)/python -c 'from structformer.ops import compiled; compiled.available() or \
 		print("WARNING: no C++ compiler with OpenMP: attention on the CPU runs on slower paths.")'
 	@touch $@
