@@ -69,6 +69,8 @@ class ReSSFormerLMConfig(ReSSFormerConfig):
         for name in ("window", "convolution"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0 (got {getattr(self, name)})")
+        if self.set_dropout:
+            raise ValueError(f"set_dropout must be 0 in a language model (got {self.set_dropout})")
         if not self.causal and (self.recurs or self.convolution):
             raise ValueError(
                 'without causal, mixer must be "attention" and convolution 0: both others know an order '

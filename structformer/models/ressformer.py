@@ -13,6 +13,7 @@ from structformer.models.encoder import Encoded, SOESEncoderConfig, given_edges
 from structformer.models.ressformer_block import ReSSFormerBlock
 from structformer.nn.halting import HaltingRule
 from structformer.nn.r2mu import R2MU, BlockOutput, R2MUConfig, Thought
+from structformer.nn.set_dropout import SetDropout
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class ReSSFormerConfig(SOESEncoderConfig):
         halting: When a token's steps end: "act", "convergence", or None, after all of them.
         threshold: Of the halting rule; None is its usual one.
         ponder: Factor on the mean ponder time in `Reasoned.loss`, under "act"; the larger, the fewer steps are taken.
+        set_dropout: In training, probability of dropping a feature of all tokens of a set in all steps; see
+            `SetDropout`.
     """
 
     depth: int = 1
@@ -46,6 +49,7 @@ class ReSSFormerConfig(SOESEncoderConfig):
     halting: HaltingRule | None = None
     threshold: float | None = None
     ponder: float = 1e-2
+    set_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +59,8 @@ class ReSSFormerConfig(SOESEncoderConfig):
             raise ValueError(f"experts must be at least 1 (got {self.experts})")
         if self.ponder < 0:
             raise ValueError(f"ponder must be at least 0 (got {self.ponder})")
+        if not 0 <= self.set_dropout < 1:
+            raise ValueError(f"set_dropout must be at least 0 and below 1 (got {self.set_dropout})")
 
     def unit(self) -> R2MUConfig:
         """Return what the recurrent unit is made of."""
@@ -143,6 +149,9 @@ class ReSSFormer(nn.Module):
         ptr = torch.tensor([0, len(h)], device=h.device) if ptr is None else ptr
         given, edges = given_edges(self.config, h, ptr, edge_index, edge_attr, graph)
 
+        drops = self._drops(ptr, len(h))
+        if drops is not None:
+            h = drops[0](h, "first states")
         found: dict[tuple[int, int], TokenGraph] = {}
 
         def block(h: Tensor, step: int) -> BlockOutput:
@@ -151,9 +160,10 @@ class ReSSFormer(nn.Module):
                 assert isinstance(layer, ReSSFormerBlock)
                 # A step computed again going back weighs the edges it had found, and searches none.
                 topology = graph or found.get((step, number))
-                h, learned = layer.attend(h, ptr, given, topology, edges, causal)
+                drop = None if drops is None else drops[number]
+                h, learned = layer.attend(h, ptr, given, topology, edges, causal, drop)
                 found[step, number] = learned.with_weight(None)
-                h, loss, usage = layer.think(h)
+                h, loss, usage = layer.think(h, drop)
                 output.graphs.append(learned)
                 output.losses += [] if loss is None else [loss]
                 output.usages += [] if usage is None else [usage]
@@ -164,3 +174,9 @@ class ReSSFormer(nn.Module):
         # Under "convergence" nothing is learned from how long it took.
         ponder = self.config.ponder if self.config.halting == "act" else 0.0
         return Reasoned(self.norm(thought.tokens), thought.graphs, thought, ponder)
+
+    def _drops(self, ptr: Int[Tensor, "pointers"], tokens: int) -> list[SetDropout] | None:
+        """Return what each layer drops in this pass; None is nothing."""
+        if not self.training or not self.config.set_dropout:
+            return None
+        return [SetDropout(self.config.set_dropout, ptr, tokens) for _ in self.blocks]

@@ -12,6 +12,7 @@ from structformer.models.encoder import EdgeFeatures
 from structformer.nn.asam import ASAM, ASAMConfig
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.moe import MixtureOfExperts, MixtureOfExpertsConfig
+from structformer.nn.set_dropout import SetDropout
 from structformer.nn.soes import SOES
 
 if TYPE_CHECKING:
@@ -56,19 +57,24 @@ class ReSSFormerBlock(nn.Module):
         topology: TokenGraph | None,
         edges: EdgeFeatures | None,
         causal: bool,
+        drop: SetDropout | None = None,
     ) -> tuple[Float[Tensor, "tokens width"], TokenGraph]:
         """Return the states after attention, and the graph along which they listened."""
         x = self.norm_attention(h)
         graph = self.structure(x, ptr, given=given, topology=topology, causal=causal)
         features = None if edges is None else edges.along(graph)
-        return h + self.dropout(self.attention(x, graph, edge_features=features)), graph
+        heard = self.dropout(self.attention(x, graph, edge_features=features))
+        return h + (heard if drop is None else drop(heard, "attention")), graph
 
     def think(
-        self, h: Float[Tensor, "tokens width"]
+        self, h: Float[Tensor, "tokens width"], drop: SetDropout | None = None
     ) -> tuple[Float[Tensor, "tokens width"], Float[Tensor, ""] | None, Float[Tensor, "experts"] | None]:
         """Return the states after the experts, what their routing costs, and the share of tokens of each."""
         x = self.norm_experts(h)
         if isinstance(self.experts, FeedForward):
-            return h + self.dropout(self.experts(x)), None, None
-        found = self.experts(x)
-        return h + self.dropout(found.tokens), found.loss, found.usage
+            change, loss, usage = self.experts(x, drop), None, None
+        else:
+            found = self.experts(x)
+            change, loss, usage = found.tokens, found.loss, found.usage
+        change = self.dropout(change)
+        return h + (change if drop is None else drop(change, "experts")), loss, usage

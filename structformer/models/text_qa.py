@@ -21,8 +21,8 @@ class TextQAConfig(ReSSFormerConfig):
     """What a question answerer is made of, beyond what a ReSSFormer is.
 
     Attributes:
-        vocabulary: Different words.
-        answers: Different answers.
+        vocabulary: Different words, those of the answers included.
+        answers: The texts to choose from, each as the numbers of its words.
         places: Words of a sentence that are told apart by their place; later ones share the last place.
         stretch: In training the ages of a story's sentences are stretched by a factor drawn from 1 to 1 + stretch, so
             that longer stories than those trained on are nothing new (cf. randomised positions, arXiv 2305.16843).
@@ -30,16 +30,21 @@ class TextQAConfig(ReSSFormerConfig):
     """
 
     vocabulary: int = 256
-    answers: int = 2
+    answers: tuple[tuple[int, ...], ...] = ((0,), (1,))
     places: int = 16
     stretch: float = 1.0
     word_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("vocabulary", "answers", "places"):
+        for name in ("vocabulary", "places"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        if not self.answers or not all(self.answers):
+            raise ValueError("answers must be at least one, and none without words")
+        unknown = {word for answer in self.answers for word in answer if not 0 <= word < self.vocabulary}
+        if unknown:
+            raise ValueError(f"answers must be of words 0 to {self.vocabulary - 1} (got {sorted(unknown)})")
         if self.stretch < 0:
             raise ValueError(f"stretch must be at least 0 (got {self.stretch})")
         if not 0 <= self.word_dropout < 1:
@@ -72,41 +77,55 @@ class TextQA(nn.Module):
     """Answer questions about stories whose sentences are tokens of a set, found by content and age.
 
     A sentence is the sum of its words' vectors, each weighted feature by feature for its place (recurrent entity
-    networks, arXiv 1612.03969, eq. 1). To it is added its age, how many sentences come between it and the
-    question, as sinusoids through a learned map: the only way in which the order of sentences enters. A `ReSSFormer`
-    lets sentences and question listen to each other; then the question's state q weighs the sentences' states,
-    e = softmax ⟨W_q q, W_k h⟩/√D over its own story (the evidence), and q and Σ e W_v h give the answer.
+    networks, arXiv 1612.03969, eq. 1). The weights of half the features start near one, so that a word counts alike
+    wherever it stands, those of the others at random, so that who did it and to whom it was done can be told apart.
+    To it is added its age, how many sentences come between it and the question, as sinusoids through a learned map:
+    the only way in which the order of sentences enters. A `ReSSFormer` lets sentences and question listen to each
+    other; then the question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own
+    story (the evidence). Answers are texts as well, read by the same words and places as a_y, so that what a sentence
+    says can be said again: an answer's score is ⟨U Σ e W_v h + V q, a_y⟩·2/√D + b_y.
 
     Examples:
         >>> import torch, structformer as sf
         >>> from structformer.models.text_qa import TextQA, TextQAConfig
-        >>> model = TextQA(TextQAConfig(width=32, vocabulary=20, answers=3))
+        >>> model = TextQA(TextQAConfig(width=32, vocabulary=20, answers=((8,), (9,), (8, 9))))
         >>> words = torch.tensor([1, 2, 3, 4, 5, 6, 7])  # a story of two sentences, and its question
         >>> found = model(words, torch.tensor([0, 7]), torch.tensor([0, 0, 0, 1, 1, 2, 2]))
         >>> found.logits.shape, found.evidence.shape
         (torch.Size([1, 3]), torch.Size([3]))
     """
 
+    SPREAD = 0.5  # of the words' vectors at first
+    answer_words: Tensor
+    answer_of: Tensor
+
     def __init__(self, config: TextQAConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
         self.word = nn.Embedding(config.vocabulary, width)
-        nn.init.normal_(self.word.weight, std=0.5)
-        self.place = nn.Parameter(1 + 0.1 * torch.randn(config.places, width))
+        nn.init.normal_(self.word.weight, std=self.SPREAD)
+        place = torch.randn(config.places, width)
+        place[:, : width // 2] = 1 + 0.1 * place[:, : width // 2]
+        self.place = nn.Parameter(place)
         self.age = Linear(width, width, bias=False)
-        self.question = nn.Parameter(0.5 * torch.randn(width))
+        self.question = nn.Parameter(self.SPREAD * torch.randn(width))
         self.norm = nn.LayerNorm(width)
         self.encoder = ReSSFormer(config)
         self.ask, self.key = Linear(width, width), Linear(width, width, bias=False)
-        self.value = Linear(width, width)
-        self.answer = nn.Sequential(
-            nn.LayerNorm(2 * width),
-            Linear(2 * width, width),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            Linear(width, config.answers),
-        )
+        self.value, self.heard = Linear(width, width), Linear(width, width, bias=False)
+        self.asked = Linear(width, width, bias=False)
+        # At first an answer is what the evidence says.
+        nn.init.eye_(self.value.weight)
+        nn.init.zeros_(self.value.bias)
+        nn.init.eye_(self.heard.weight)
+        nn.init.zeros_(self.asked.weight)
+        self.dropout = nn.Dropout(config.dropout)
+        self.prior = nn.Parameter(torch.zeros(len(config.answers)))
+        words = torch.tensor([word for answer in config.answers for word in answer])
+        number = [number for number, answer in enumerate(config.answers) for _ in answer]
+        self.register_buffer("answer_words", words, persistent=False)
+        self.register_buffer("answer_of", torch.tensor(number), persistent=False)
 
     def forward(
         self, words: Int[Tensor, "words"], ptr: Int[Tensor, "pointers"], sentence: Int[Tensor, "words"]
@@ -135,12 +154,17 @@ class TextQA(nn.Module):
         return self._answered(encoded, bounds, last)
 
     def _sentences(
-        self, words: Int[Tensor, "words"], owner: Int[Tensor, "words"], sentences: int
+        self,
+        words: Int[Tensor, "words"],
+        owner: Int[Tensor, "words"],
+        sentences: int,
+        whole: bool = False,
     ) -> Float[Tensor, "sentences width"]:
+        """Return the sentences' vectors; ``whole`` ones lose no word in training."""
         begins = torch.searchsorted(owner, torch.arange(sentences + 1, device=owner.device))
         place = torch.arange(len(words), device=owner.device) - begins[owner]
         read = self.word(words) * self.place[place.clamp(max=self.config.places - 1)]
-        if self.training and self.config.word_dropout:
+        if self.training and self.config.word_dropout and not whole:
             read = read * (torch.rand(len(words), 1, device=read.device) >= self.config.word_dropout)
         return segment_sum(read, begins)
 
@@ -169,7 +193,10 @@ class TextQA(nn.Module):
         weight = edge_weights(self.ask(asked)[:, None], self.key(h)[:, None], graph)
         heard = edge_sum(weight, self.value(h)[:, None], graph).flatten(1)
         evidence = h.new_zeros(len(h)).index_copy(0, col, weight[:, 0])
-        return TextQAOutput(self.answer(torch.cat([asked, heard], dim=1)), evidence, bounds, encoded)
+        said = self.dropout(self.heard(heard) + self.asked(asked))
+        answers = self._sentences(self.answer_words, self.answer_of, len(self.config.answers), whole=True)
+        logits = said @ answers.T / (self.SPREAD * math.sqrt(self.config.width)) + self.prior
+        return TextQAOutput(logits, evidence, bounds, encoded)
 
     def _check(self, words: Tensor, ptr: Tensor, sentence: Tensor) -> None:
         if words.numel() and not 0 <= int(words.min()) <= int(words.max()) < self.config.vocabulary:

@@ -10,6 +10,7 @@ from structformer.nn.moe import ExpertsOutput, MixtureOfExperts, MixtureOfExpert
 from structformer.nn.r2mu import R2MU, BlockOutput, R2MUConfig, Thought
 from structformer.nn.readout import SetPooling
 from structformer.nn.segment_memory import SegmentMemory
+from structformer.nn.set_dropout import SetDropout
 from structformer.nn.soes import SOES, SOESConfig
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "R2MUConfig",
     "SOESConfig",
     "SegmentMemory",
+    "SetDropout",
     "SetPooling",
     "ShortConvolution",
     "Thought",

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structformer.nn.linear import Linear
+from structformer.nn.set_dropout import SetDropout
 from structformer.ops.geglu import geglu
 from structformer.ops.linear import linear
 
@@ -26,9 +27,12 @@ class FeedForward(nn.Module):
         self.outer = Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens width"]:
-        """Return W_o (a ⊙ gelu(b)) with [a, b] = W_i x."""
+    def forward(
+        self, x: Float[Tensor, "tokens width"], drop: SetDropout | None = None
+    ) -> Float[Tensor, "tokens width"]:
+        """Return W_o (a ⊙ gelu(b)) with [a, b] = W_i x; ``drop`` takes hidden features from whole sets."""
         # Two products in place of one and its halves, whose gradients would have to be put together again.
         weights, biases = self.inner.weight.chunk(2), self.inner.bias.chunk(2)
         value, gate = (linear(x, *half) for half in zip(weights, biases, strict=True))
-        return self.outer(self.dropout(geglu(value, gate)))
+        hidden = self.dropout(geglu(value, gate))
+        return self.outer(hidden if drop is None else drop(hidden, "hidden"))

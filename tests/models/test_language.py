@@ -232,6 +232,8 @@ def test_bad_arguments_are_named():
         model(ids[:4], torch.tensor([0, 4]), state=model.next_segment(state))
     with pytest.raises(ValueError, match="got one with 23 tokens of a segment"):
         model.forget(state, torch.ones(3).bool())
+    with pytest.raises(ValueError, match="set_dropout must be 0"):
+        replace(CONFIG, set_dropout=0.1)
     with pytest.raises(ValueError, match="mixer must be one of attention, rsa, both"):
         ReSSFormerLMConfig(mixer="magic")
     with pytest.raises(ValueError, match='mixer must be "attention" and convolution 0'):

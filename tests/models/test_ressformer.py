@@ -186,3 +186,25 @@ def test_bad_arguments_are_named():
         ReSSFormerConfig(experts=0)
     with pytest.raises(ValueError, match=r"h must have 12 features"):
         make()(torch.zeros(3, 5).double())
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_set_dropout_keeps_equal_tokens_equal_and_is_for_training_alone(checkpoint):
+    torch.manual_seed(0)
+    model = make({"set_dropout": 0.5, "checkpoint": checkpoint})
+    h = torch.randn(1, WIDTH, dtype=torch.float64).expand(23, WIDTH)
+    assert torch.equal(model.eval()(h, PTR).tokens, model(h, PTR).tokens)
+    found = model.train()(h, PTR).tokens
+    for a, b in pairwise(PTR.tolist()):
+        torch.testing.assert_close(found[a:b], found[a : a + 1].expand(b - a, -1))
+    assert not torch.allclose(found[0], found[5])
+
+
+def test_a_step_computed_again_going_back_drops_the_same_features():
+    grads = []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        model, h = make({"set_dropout": 0.5, "checkpoint": checkpoint}), states().requires_grad_()
+        torch.manual_seed(1)
+        grads.append(torch.autograd.grad(model.train()(h, PTR).tokens.square().sum(), h)[0])
+    torch.testing.assert_close(*grads)

@@ -16,7 +16,7 @@ CONFIG = TextQAConfig(
     slots=3,
     experts=3,
     vocabulary=23,
-    answers=5,
+    answers=((1,), (2,), (1, 2), (2, 1), (22,)),
     dropout=0.0,
 )
 # Stories of 3, 1 (no story, only a question) and 5 sentences.
@@ -60,7 +60,8 @@ def test_stories_side_by_side_are_answered_as_alone(changes):
 def test_nothing_of_one_story_reaches_another():
     model, ids = make(), words()
     read = model.word(ids).detach().requires_grad_()
-    model.word.forward = lambda _: read
+    plain = model.word.forward
+    model.word.forward = lambda some: read if some is ids else plain(some)
     (grad,) = torch.autograd.grad(model(ids, PTR, SENTENCE).logits[2].square().sum(), read)
     assert grad[: PTR[2]].abs().sum() == 0
     assert (grad[PTR[2] :].abs().sum(1) > 0).all()
@@ -74,6 +75,29 @@ def test_order_counts_among_sentences_and_among_words():
     swapped = model(ids[[3, 4, 0, 1, 2, 5, 6, 7, 8]], ptr, torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2])).logits
     assert not torch.allclose(swapped_words, plain)
     assert not torch.allclose(swapped, plain)
+
+
+def test_an_answer_scores_as_its_words_in_their_order():
+    model, ids = make(), words()
+    with torch.no_grad():
+        model.word.weight[2] = model.word.weight[1]
+    logits = model(ids, PTR, SENTENCE).logits
+    torch.testing.assert_close(logits[:, 0], logits[:, 1])
+    torch.testing.assert_close(logits[:, 2], logits[:, 3])
+    assert not torch.allclose(logits[:, 0], logits[:, 2])
+    other = make()(ids, PTR, SENTENCE).logits
+    assert not torch.allclose(other[:, 2], other[:, 3])
+
+
+def test_an_answer_that_the_evidence_names_scores_highest_from_the_start():
+    hits = 0
+    for seed in range(20):
+        model = make(seed, width=64, answers=((1,), (2,), (3,), (4,)))
+        named = 1 + seed % 4
+        story = torch.tensor([named, 10, 11, 12])
+        logits = model(story, torch.tensor([0, 4]), torch.tensor([0, 0, 0, 1])).logits
+        hits += int(logits.argmax()) == named - 1
+    assert hits >= 15
 
 
 def test_training_stretches_ages_and_drops_words_and_reading_does_not():
@@ -102,7 +126,17 @@ def test_bad_input_is_named(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"vocabulary": 0}, {"answers": 0}, {"places": 0}, {"stretch": -1.0}, {"word_dropout": 1.0}]
+    "changes",
+    [
+        {"vocabulary": 0},
+        {"answers": ()},
+        {"answers": ((1,), ())},
+        {"answers": ((1,), (2, 23))},
+        {"places": 0},
+        {"stretch": -1.0},
+        {"word_dropout": 1.0},
+        {"set_dropout": 1.0},
+    ],
 )
 def test_sizes_are_checked(changes):
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
@@ -135,7 +169,9 @@ def moves(stories, generator):
 
 def test_it_learns_who_is_where_and_names_the_evidence():
     torch.manual_seed(0)
-    model = TextQA(replace(CONFIG, width=32, vocabulary=12, experts=1, slots=0, affinity=8))
+    places = tuple((6 + place,) for place in range(5))
+    small = replace(CONFIG, width=32, vocabulary=12, answers=places, experts=1, slots=0, affinity=8)
+    model = TextQA(small)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
     generator = torch.Generator().manual_seed(1)
     for _ in range(250):
