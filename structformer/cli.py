@@ -16,8 +16,6 @@ from typing import Annotated, Any
 import networkx as nx
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.table import Table as Listing
 
 from structformer.cli_data import data
 from structformer.cli_lm import lm
@@ -205,10 +203,7 @@ def bench(
     module = importlib.import_module(f"structformer.tasks.{task}")
     usual = 1 if quick else getattr(module, "SEEDS", 1)
     records = module.run(quick=quick, seeds=usual if seeds is None else seeds)
-    listing = Listing(*(records[0] if records else ()), title=task)
-    for record in records:
-        listing.add_row(*map(_shown, record.values()))
-    Console().print(listing)
+    print(_listed(records))
     if results is not None:
         with replacing(results) as temporary:
             temporary.write_text(json.dumps(records, indent=1), encoding="utf-8")
@@ -237,6 +232,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if complaint is None:
             raise
         _fail(complaint())
+
+
+def _listed(records: Sequence[dict[str, Any]]) -> str:
+    """Return a line a record, whole however wide the screen is; curves and the like are for files."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    flat = [
+        name for name in names if not any(isinstance(record.get(name), list | dict) for record in records)
+    ]
+    lines = [flat, *([_shown(record.get(name)) for name in flat] for record in records)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    pairs = [zip(line, widths, strict=True) for line in lines]
+    return "\n".join("  ".join(f"{text:<{width}}" for text, width in line).rstrip() for line in pairs)
 
 
 def _shown(value: Any) -> str:

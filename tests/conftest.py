@@ -28,6 +28,11 @@ torch.set_num_threads(1)
 DATA = "STRUCTFORMER_DATA"
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a file's content by its parameter: packed a second later it differs, and workers must agree on names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     """A generator of random numbers with the same seed in every test."""

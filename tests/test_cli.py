@@ -174,7 +174,8 @@ def test_no_command_shows_the_help(capsys):
 def test_bench_lists_runs_and_writes(tmp_path, monkeypatch, capsys):
     (tmp_path / "toy.py").write_text(
         '"""A toy task.\n\nMore."""\n\ndef run(quick, seeds):\n'
-        '    return [{"arm": "ours", "score": 0.5, "quick": quick, "seeds": seeds}]\n'
+        '    ours = {"arm": "ours", "score": 0.5, "quick": quick, "seeds": seeds, "curve": [2, 1]}\n'
+        '    return [ours, {"arm": "a rival of a very long name " * 5, "score": None, "note": "slow"}]\n'
     )
     (tmp_path / "helper.py").write_text('"""No task: it has no run."""\n')
     (tmp_path / "broken.py").write_text(
@@ -193,9 +194,12 @@ def test_bench_lists_runs_and_writes(tmp_path, monkeypatch, capsys):
         "task.",
     ]
     assert run("bench", "toy", "--full", "--seeds", 3, "--json", tmp_path / "r.json") == 0
-    assert "ours" in capsys.readouterr().out
-    assert json.loads((tmp_path / "r.json").read_text()) == [
-        {"arm": "ours", "score": 0.5, "quick": False, "seeds": 3}
-    ]
+    head, ours, rival = capsys.readouterr().out.splitlines()
+    assert head.split() == ["arm", "score", "quick", "seeds", "note"]
+    assert ours.split() == ["ours", "0.5", "False", "3", "-"]
+    assert rival.startswith("a rival of a very long name " * 5)
+    assert rival.split()[-4:] == ["-", "-", "-", "slow"]
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written[0] == {"arm": "ours", "score": 0.5, "quick": False, "seeds": 3, "curve": [2, 1]}
     assert run("bench", "broken") == 2
     assert "No module named 'gone'" in capsys.readouterr().err
