@@ -7,7 +7,7 @@ are the validation questions, which are held out of the training file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -18,14 +18,15 @@ from structformer.datasets.stories import TASKS
 
 from structformer.models.text_qa import TextQAConfig
 
-from .runs import Record, Run
+from .babi_means import FAILED, JOINT, with_means
+from .benchmark import Benchmark
+from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build, num_parameters, shortened, story_losses, wrong
-from .sweeps import sweep
+from .sweeps import shared, sweep
+from .task_card import Published, TaskCard
 from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
-JOINT = "joint"
-FAILED = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class BabiSettings:
     Attributes:
         arms: Which are compared.
         model: Of the arms; rivals take its sizes.
+        set_dropout: Of the models of single tasks, which have less to learn from.
         tasks: Numbers of the tasks.
         joint: Whether one model learns all of them at once.
         apart: Whether one model learns each.
@@ -48,8 +50,11 @@ class BabiSettings:
 
     arms: tuple[str, ...] = (OURS,)
     model: TextQAConfig = field(
-        default_factory=lambda: TextQAConfig(width=96, heads=4, steps=4, neighbors=16, experts=1, dropout=0.1)
+        default_factory=lambda: TextQAConfig(
+            width=96, heads=4, steps=4, neighbors=16, experts=1, dropout=0.0, set_dropout=0.1
+        )
     )
+    set_dropout: float = 0.25
     tasks: tuple[int, ...] = tuple(TASKS)
     joint: bool = True
     apart: bool = True
@@ -69,8 +74,38 @@ class BabiSettings:
             raise ValueError(f"sentences and batch must be at least 1 (got {self.sentences}, {self.batch})")
 
 
+CARD = TaskCard(
+    name="babi",
+    title="Stories: bAbI, 1,000 questions a task",
+    family="stories",
+    measure="error, %",
+    headline=OURS,
+    better="lower",
+    protocol="English tasks of 1,000 training questions, 100 of which are held out to choose by; errors are of the "
+    "1,000 test questions a task, asked of a story's 70 last sentences. One model for all tasks (joint), and one for "
+    "each. A task counts as failed above 5%.",
+    figures={"tasks failed": "tasks failed", "parameters": "parameters"},
+    published=(
+        *(
+            Published(
+                method,
+                {"20 tasks apart, each one's best seed": apart, JOINT: joint},
+                "Dehghani et al. 2019 (arXiv 1807.03819), table 1",
+                "best of 10 runs by validation, trained on all 1,000 questions",
+            )
+            for method, apart, joint in (
+                ("Transformer", "21.8", "26.8"),
+                ("Universal Transformer", "5.31", "8.50"),
+                ("Universal Transformer, halting", "4.55", "7.78"),
+            )
+        ),
+        Published("MemN2N", {JOINT: "12.4"}, "Sukhbaatar et al. 2015 (arXiv 1503.08895)"),
+    ),
+    derived=with_means,
+)
 QUICK = BabiSettings(
-    model=TextQAConfig(width=32, heads=2, steps=2, experts=1),
+    model=TextQAConfig(width=32, heads=2, steps=2, experts=1, dropout=0.0),
+    set_dropout=0.1,
     tasks=(1,),
     joint=False,
     training=TrainingSettings(updates=200, learning_rate=3e-3),
@@ -80,9 +115,9 @@ QUICK = BabiSettings(
 def run(
     quick: bool, seeds: int, settings: BabiSettings | None = None, folder: Path = RESULTS
 ) -> list[Record]:
-    """Train all arms, write the results to the folder, and return them.
+    """Train all arms, write the results to the folder, and return a summary.
 
-    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+    A run that was cut short is taken up where it ended; see `structformer.tasks.ledger.Ledger`.
 
     Raises:
         FileNotFoundError: If the stories were not downloaded.
@@ -90,19 +125,22 @@ def run(
     """
     settings = settings or (QUICK if quick else BabiSettings())
     stories(settings.sentences)
-    this = Run(folder / ("babi-quick.json" if quick else "babi.json"), {**asdict(settings), "seeds": seeds})
     parts = ([JOINT] if settings.joint else []) + [
         f"task {task}" for task in settings.tasks if settings.apart
     ]
-    arms = [f"{part}: {arm}" for part in parts for arm in settings.arms]
-    rows = sweep(this, partial(measure, settings), arms, settings.rates, seeds, settings.workers)
-    this.finish()
-    return means(settings, rows) + rows
+    return sweep(
+        Benchmark(CARD, quick, seeds, folder),
+        partial(measure, settings),
+        parts,
+        settings.arms,
+        settings.rates,
+        shared(settings, "joint", "apart", "tasks"),
+        settings.workers,
+    )
 
 
-def measure(settings: BabiSettings, name: str, rate: float, seed: int, checkpoint: Path) -> Record:
+def measure(settings: BabiSettings, part: str, arm: str, rate: float, seed: int, checkpoint: Path) -> Record:
     """Train one arm once, on one task or on all, and return its errors."""
-    part, _, arm = name.partition(": ")
     data = stories(settings.sentences)
     tasks = settings.tasks if part == JOINT else (int(part.removeprefix("task ")),)
     learned, held, tested = (
@@ -110,8 +148,10 @@ def measure(settings: BabiSettings, name: str, rate: float, seed: int, checkpoin
     )
     torch.manual_seed(seed)
     lexicon = Lexicon.of(learned)
-    model = build(arm, settings.model, lexicon)
-    training = replace(settings.joint_training if part == JOINT else settings.training, learning_rate=rate)
+    joint = part == JOINT
+    config = settings.model if joint else replace(settings.model, set_dropout=settings.set_dropout)
+    model = build(arm, config, lexicon)
+    training = replace(settings.joint_training if joint else settings.training, learning_rate=rate)
     losses = story_losses(model, lexicon, learned, settings.batch, seed)
     curve = train(model, losses, training, checkpoint)
     errors = wrong(model, lexicon, tested)
@@ -120,48 +160,17 @@ def measure(settings: BabiSettings, name: str, rate: float, seed: int, checkpoin
         for task in tasks
     }
     return {
-        "arm": name,
-        "rate": rate,
-        "seed": seed,
         "parameters": num_parameters(model),
         "loss": curve.loss[-1] if curve.loss else None,
         "diverged": curve.diverged,
         "seconds": round(curve.seconds),
         "validation": -100 * fmean(wrong(model, lexicon, held)),
-        "error": fmean(by_task.values()),
-        "failed": sum(error > FAILED for error in by_task.values()),
+        "scores": {"": fmean(by_task.values())},
+        "tasks failed": sum(error > FAILED for error in by_task.values()),
         "by task": {str(task): round(error, 2) for task, error in by_task.items()},
         "curve": curve.loss,
         "norms": curve.norm,
     }
-
-
-def means(settings: BabiSettings, rows: Sequence[Record]) -> list[Record]:
-    """Return for each arm the mean over tasks learned apart: of all seeds, and of each task's best by validation."""
-    found: list[Record] = []
-    for arm in settings.arms:
-        apart = [
-            [row for row in rows if row["arm"] == f"task {task}: {arm}" and row["seed"] is not None]
-            for task in settings.tasks
-            if settings.apart
-        ]
-        if not apart:
-            continue
-        best = [max(some, key=lambda row: row["validation"]) for some in apart]
-        like = dict.fromkeys(best[0])
-        for name, errors in {
-            "mean of seeds": [fmean(row["error"] for row in some) for some in apart],
-            "best seeds by validation": [row["error"] for row in best],
-        }.items():
-            found.append(
-                {
-                    **like,
-                    "arm": f"apart: {arm}, {name}",
-                    "error": fmean(errors),
-                    "failed": sum(error > FAILED for error in errors),
-                }
-            )
-    return found
 
 
 @lru_cache

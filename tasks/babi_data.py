@@ -44,10 +44,18 @@ class Vocabulary:
 
 
 def word_vocabulary(stories: Iterable[Story]) -> Vocabulary:
-    """Number the words of sentences and questions."""
+    """Number the words of sentences, questions and answers."""
     return Vocabulary.of(
-        word for story in stories for part in (*story.sentences, story.question) for word in part
+        word
+        for story in stories
+        for part in (*story.sentences, story.question, answer_parts(story.answer))
+        for word in part
     )
+
+
+def answer_parts(answer: str) -> tuple[str, ...]:
+    """Return the words of an answer: bAbI writes lists and paths with commas and no spaces."""
+    return tuple(answer.split(","))
 
 
 def answer_vocabulary(stories: Iterable[Story]) -> Vocabulary:

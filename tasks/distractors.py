@@ -8,7 +8,7 @@ training stories among those of its training part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -21,11 +21,13 @@ from structformer.models.text_qa import TextQAConfig
 
 from .babi import stories
 from .babi_data import Vocabulary, answer_vocabulary, word_vocabulary
+from .benchmark import Benchmark
 from .distractors_data import SentencePool, frequent_words, hide, sentence_pool, tokens_for_share
 from .distractors_plot import draw
-from .runs import Record, Run
+from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build_of_size, num_parameters, story_losses, wrong
-from .sweeps import TEST, TRAINING, VALIDATION, generator, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .task_card import TaskCard
 from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -76,6 +78,19 @@ class DistractorSettings:
                 raise ValueError(f"{name} must be among {known} (got {unknown})")
 
 
+CARD = TaskCard(
+    name="distractors",
+    title="Stories among distractors",
+    family="stories",
+    measure="answers right, %",
+    headline=OURS,
+    protocol="bAbI stories (tasks 1, 2, 6, 11, 12, 13, one model for all) hidden among sentences of WikiText-2; "
+    "learned in up to 256 words, asked for in 256 words (x1) and multiples of it, and at given shares of distractors. "
+    "Stories of the test are hidden among other sentences than those of the training. Arms are of equal size; the "
+    "learning rate is chosen, for all arms among the same, on validation stories in 256 words.",
+    figures={"rate": "rate", "parameters": "parameters"},
+    derived=best_rates,
+)
 QUICK = DistractorSettings(
     arms=(OURS,),
     model=TextQAConfig(width=32, heads=2, steps=2, experts=1, stretch=3.0),
@@ -110,9 +125,9 @@ class Hidden:
 def run(
     quick: bool, seeds: int, settings: DistractorSettings | None = None, folder: Path = RESULTS
 ) -> list[Record]:
-    """Train all arms at all rates, write the results and a picture to the folder, and return the results.
+    """Train all arms at all rates, write the results and a picture to the folder, and return a summary.
 
-    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+    A run that was cut short is taken up where it ended; see `structformer.tasks.ledger.Ledger`.
 
     Raises:
         FileNotFoundError: If the stories or texts were not downloaded.
@@ -120,34 +135,40 @@ def run(
     """
     settings = settings or (QUICK if quick else DistractorSettings())
     stories(settings.sentences)
-    path = folder / ("distractors-quick.json" if quick else "distractors.json")
-    this = Run(path, {**asdict(settings), "seeds": seeds})
-    rows = sweep(this, partial(measure, settings), settings.arms, settings.rates, seeds, settings.workers)
-    draw(rows, path.with_suffix(".png"))
-    this.finish()
+    rows = sweep(
+        Benchmark(CARD, quick, seeds, folder),
+        partial(measure, settings),
+        ("stories",),
+        settings.arms,
+        settings.rates,
+        shared(settings),
+        settings.workers,
+    )
+    draw(rows, folder / ("distractors-quick.png" if quick else "distractors-length.png"))
     return rows
 
 
-def measure(settings: DistractorSettings, arm: str, rate: float, seed: int, checkpoint: Path) -> Record:
+def measure(
+    settings: DistractorSettings, data: str, arm: str, rate: float, seed: int, checkpoint: Path
+) -> Record:
     """Train one arm once, and return its accuracy at every length and share of distractors."""
-    data = hidden(settings)
+    known = hidden(settings)
     torch.manual_seed(seed)
-    model = build_of_size(arm, settings.model, data.lexicon)
+    model = build_of_size(arm, settings.model, known.lexicon)
     training = replace(settings.training, learning_rate=rate)
-    losses = story_losses(model, data.lexicon, data.train, settings.batch, seed)
+    losses = story_losses(model, known.lexicon, known.train, settings.batch, seed)
     curve = train(model, losses, training, checkpoint)
     # Long stories are many sentences each.
-    right = {name: 1 - fmean(wrong(model, data.lexicon, some, 16)) for name, some in data.test.items()}
+    right = {
+        name: 100 * (1 - fmean(wrong(model, known.lexicon, some, 16))) for name, some in known.test.items()
+    }
     return {
-        "arm": arm,
-        "rate": rate,
-        "seed": seed,
         "parameters": num_parameters(model),
         "loss": curve.loss[-1] if curve.loss else None,
         "diverged": curve.diverged,
         "seconds": round(curve.seconds),
-        "validation": 1 - fmean(wrong(model, data.lexicon, data.validation)),
-        **right,
+        "validation": 1 - fmean(wrong(model, known.lexicon, known.validation)),
+        "scores": right,
         "curve": curve.loss,
         "norms": curve.norm,
     }

@@ -19,12 +19,12 @@ from structformer.datasets import tu_graphs
 from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
-from .comparison import compare, trials
+from .benchmark import Benchmark
+from .comparison import trials
 from .graph_arms import FIGURES, NAMES, OURS, Sizes, arms, judged
 from .graph_problems import Budget, Graphs, GraphSplit, Point, held_out
-from .ledger import Ledger, Trial
+from .ledger import Trial
 from .runs import Record
-from .summaries import summary
 from .task_card import Published, TaskCard
 
 RESULTS = Path(__file__).parent / "results"
@@ -127,10 +127,10 @@ def run(
     if seeds > FOLDS:
         raise ValueError(f"seeds are folds here, at most {FOLDS} (got {seeds})")
     settings = settings or (QUICK if quick else GraphClassificationSettings())
-    ledger = Ledger(
-        folder / ("graph_classification-quick.jsonl" if quick else "graph_classification.jsonl"),
-        __name__,
-        f"structformer bench graph_classification {'--quick' if quick else '--full'} --seeds {seeds}",
+    wanted = trials(settings.data, settings.arms, seeds)
+    return Benchmark(CARD, quick, seeds, folder).run(
+        partial(measure, settings),
+        wanted,
         {
             "budget": asdict(settings.budget),
             "graphs": settings.graphs,
@@ -138,11 +138,8 @@ def run(
             "held": HELD,
         },
         arms(settings.arms, settings.sizes),
+        settings.workers,
     )
-    wanted = trials(settings.data, settings.arms, seeds)
-    rows = compare(ledger, partial(measure, settings), wanted, settings.workers)
-    ledger.finish()
-    return summary(rows, CARD)
 
 
 def measure(settings: GraphClassificationSettings, trial: Trial) -> Record:

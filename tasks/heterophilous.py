@@ -13,16 +13,9 @@ from pathlib import Path
 from structformer.datasets import amazon_photo, heterophilous
 from torch_geometric.data import Data
 
-from .ledger import Trial
+from .benchmark import Benchmark
 from .node_arms import NodeArm, network, ours
-from .node_comparison import (
-    Chosen,
-    NodeSettings,
-    NodeTask,
-    compare_nodes,
-    final_trial,
-    validation_trial,
-)
+from .node_comparison import NodeSettings, NodeTask, compare_nodes
 from .node_problem import Problem, Split
 from .node_splits import labels_a_class
 from .runs import Record
@@ -104,7 +97,7 @@ def arms(data: str) -> Sequence[NodeArm]:
     return ARMS
 
 
-TASK = NodeTask(__name__, problem, arms, SPLITS)
+TASK = NodeTask(problem, arms, SPLITS)
 
 
 def run(
@@ -121,19 +114,7 @@ def run(
     names = tuple(arm.name for arm in ARMS)
     settings = settings or (QUICK if quick else NodeSettings(DATA, names))
     settings.check(DATA, names)
-    command = f"structformer bench heterophilous {'--quick' if quick else '--full'} --seeds {seeds}"
-    path = folder / ("heterophilous-quick.jsonl" if quick else "heterophilous.jsonl")
-    return summary(compare_nodes(TASK, settings, seeds, path, command, measure_tuning, measure), CARD)
-
-
-def measure(settings: NodeSettings, chosen: Chosen, trial: Trial) -> Record:
-    """Train and judge an arm once."""
-    return final_trial(TASK, settings, chosen, trial)
-
-
-def measure_tuning(settings: NodeSettings, trial: Trial) -> Record:
-    """Train one configuration of an arm once, and judge it by validation nodes."""
-    return validation_trial(TASK, settings, trial)
+    return summary(compare_nodes(Benchmark(CARD, quick, seeds, folder), TASK, settings), CARD)
 
 
 @lru_cache

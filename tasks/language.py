@@ -7,7 +7,7 @@ validation part; figures are of the test part.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from structformer.tokenize.bpe import BytePairTokenizer
 from structformer.tokenize.text import TextTokenizer
 
 from .baselines.text import TextConfig
+from .benchmark import Benchmark
 from .language_data import (
     IGNORED,
     Stream,
@@ -28,10 +29,11 @@ from .language_data import (
     segments,
     word_perplexity,
 )
-from .runs import Record, Run
+from .runs import Record
 from .sequence_arms import ARMS, ATTENTION, RSA, Arm, build
 from .sequence_training import Batch, answer_losses
-from .sweeps import TRAINING, generator, sweep
+from .sweeps import TRAINING, best_rates, generator, shared, sweep
+from .task_card import TaskCard
 from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,6 +89,25 @@ class LanguageSettings:
                 raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
 
 
+CARD = TaskCard(
+    name="language",
+    title="Language modelling",
+    family="language",
+    measure="bits per byte",
+    headline=ATTENTION,
+    better="lower",
+    protocol="Tiny-shakespeare as bytes (the first 90% to learn from, 5% to choose by, the last 5% to be asked for), "
+    "WikiText-2 as 2,048 byte pairs learned from its training part. Arms of 300,000 parameters read the same 2,000 "
+    "batches of 16 windows of 256 tokens; windows of the test know nothing of each other. The learning rate is chosen, "
+    "for all arms among the same, on the validation part. Perplexity is that of words.",
+    figures={
+        "rate": "rate",
+        "word perplexity": "perplexity",
+        "kflops": "kFLOPs a token",
+        "parameters": "parameters",
+    },
+    derived=best_rates,
+)
 QUICK = LanguageSettings(
     corpora=("shakespeare",),
     parameters=60_000,
@@ -100,9 +121,9 @@ QUICK = LanguageSettings(
 def run(
     quick: bool, seeds: int, settings: LanguageSettings | None = None, folder: Path = RESULTS
 ) -> list[Record]:
-    """Train all arms at all rates on all corpora, write the results to the folder, and return them.
+    """Train all arms at all rates on all corpora, write the results to the folder, and return a summary.
 
-    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+    A run that was cut short is taken up where it ended; see `structformer.tasks.ledger.Ledger`.
 
     Raises:
         FileNotFoundError: If a corpus was not downloaded.
@@ -111,17 +132,21 @@ def run(
     settings = settings or (QUICK if quick else LanguageSettings())
     for corpus in settings.corpora:
         streams(corpus, settings.vocabulary)
-    name = "language-quick.json" if quick else "language.json"
-    this = Run(folder / name, {**asdict(settings), "seeds": seeds})
-    arms = [f"{corpus}: {arm}" for corpus in settings.corpora for arm in settings.arms]
-    rows = sweep(this, partial(measure, settings), arms, settings.rates, seeds, settings.workers)
-    this.finish()
-    return rows
+    return sweep(
+        Benchmark(CARD, quick, seeds, folder),
+        partial(measure, settings),
+        settings.corpora,
+        settings.arms,
+        settings.rates,
+        shared(settings, "corpora"),
+        settings.workers,
+    )
 
 
-def measure(settings: LanguageSettings, name: str, rate: float, seed: int, checkpoint: Path) -> Record:
+def measure(
+    settings: LanguageSettings, corpus: str, arm: str, rate: float, seed: int, checkpoint: Path
+) -> Record:
     """Train one arm once on one corpus, and return its bits per byte."""
-    corpus, _, arm = name.partition(": ")
     vocabulary, train_part, valid, test = streams(corpus, settings.vocabulary)
     torch.manual_seed(seed)
     model = matched(settings, arm, vocabulary)
@@ -131,16 +156,13 @@ def measure(settings: LanguageSettings, name: str, rate: float, seed: int, check
     )
     nats = negative_log_likelihood(model, test, settings)
     return {
-        "arm": name,
-        "rate": rate,
-        "seed": seed,
         "parameters": model.num_parameters,
         "kflops": round(model.flops(settings.length) / 1e3),
         "loss": curve.loss[-1] if curve.loss else None,
         "diverged": curve.diverged,
         "seconds": round(curve.seconds),
         "validation": -bits_per_byte(negative_log_likelihood(model, valid, settings), valid),
-        "bits per byte": bits_per_byte(nats, test),
+        "scores": {"": bits_per_byte(nats, test)},
         "word perplexity": word_perplexity(nats, test),
         "curve": curve.loss,
         "norms": curve.norm,

@@ -16,9 +16,9 @@ from sklearn import datasets
 from sklearn.preprocessing import scale
 from torch import Tensor
 
-from .ledger import Trial
+from .benchmark import Benchmark
 from .node_arms import NodeArm, knn_network, network, ours, ours_on_rows, rows_alone
-from .node_comparison import Chosen, NodeSettings, NodeTask, compare_nodes, final_trial, validation_trial
+from .node_comparison import NodeSettings, NodeTask, compare_nodes
 from .node_problem import Problem
 from .node_splits import stratified
 from .runs import Record
@@ -120,7 +120,7 @@ def arms(data: str) -> Sequence[NodeArm]:
     return ARMS
 
 
-TASK = NodeTask(__name__, problem, arms, {})
+TASK = NodeTask(problem, arms, {})
 
 
 def run(
@@ -138,19 +138,7 @@ def run(
     full = NodeSettings(tuple(SIZES), names, permutations=17, permuted_seeds=SEEDS)
     settings = settings or (QUICK if quick else full)
     settings.check(tuple(SIZES), names)
-    command = f"structformer bench latent_tables {'--quick' if quick else '--full'} --seeds {seeds}"
-    path = folder / ("latent_tables-quick.jsonl" if quick else "latent_tables.jsonl")
-    return summary(compare_nodes(TASK, settings, seeds, path, command, measure_tuning, measure), CARD)
-
-
-def measure(settings: NodeSettings, chosen: Chosen, trial: Trial) -> Record:
-    """Train and judge an arm once."""
-    return final_trial(TASK, settings, chosen, trial)
-
-
-def measure_tuning(settings: NodeSettings, trial: Trial) -> Record:
-    """Train one configuration of an arm once, and judge it by validation rows."""
-    return validation_trial(TASK, settings, trial)
+    return summary(compare_nodes(Benchmark(CARD, quick, seeds, folder), TASK, settings), CARD)
 
 
 @lru_cache

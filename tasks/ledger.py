@@ -24,7 +24,7 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "lightgbm",
-    "xgboost",
+    "xgboost-cpu",
     "catboost",
     "tabm",
     "rdkit",
@@ -121,6 +121,10 @@ class Ledger:
     def __contains__(self, trial: Trial) -> bool:
         """Return whether the result of a trial is known."""
         return trial in self._rows
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """Return where the state of a training lies while it lasts: another file if anything it depends on changes."""
+        return self.path.with_suffix(f".{_short([self._of[trial.arm], asdict(trial)])}.partial.pt")
 
     def put(self, trial: Trial, found: Record) -> None:
         """Keep a result; it is on disk when this returns."""

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 from structformer.datasets import molecules
 
-from .comparison import compare, trials
+from .benchmark import Benchmark
+from .comparison import trials
 from .graph_arms import FIGURES, NAMES, OURS, Sizes, arms, judged
 from .graph_problems import Budget, Graphs, GraphSplit, Point, held_out
-from .ledger import Ledger, Trial
+from .ledger import Trial
 from .molecule_graphs import molecule_graphs
 from .runs import Record
-from .summaries import summary
 from .task_card import Published, TaskCard
 
 RESULTS = Path(__file__).parent / "results"
@@ -116,25 +116,22 @@ def run(
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else MoleculesSettings())
-    ledger = Ledger(
-        folder / ("molecules-quick.jsonl" if quick else "molecules.jsonl"),
-        __name__,
-        f"structformer bench molecules {'--quick' if quick else '--full'} --seeds {seeds}",
+    wanted = [
+        trial
+        for trial in trials(settings.data, settings.arms, seeds)
+        if trial.seed < settings.seeds.get(trial.data, seeds)
+    ]
+    return Benchmark(CARD, quick, seeds, folder).run(
+        partial(measure, settings),
+        wanted,
         {
             "budgets": {name: asdict(budget) for name, budget in settings.budgets.items()},
             "molecules": settings.molecules,
             "permutations": settings.permutations,
         },
         arms(settings.arms, settings.sizes),
+        settings.workers,
     )
-    wanted = [
-        trial
-        for trial in trials(settings.data, settings.arms, seeds)
-        if trial.seed < settings.seeds.get(trial.data, seeds)
-    ]
-    rows = compare(ledger, partial(measure, settings), wanted, settings.workers)
-    ledger.finish()
-    return summary(rows, CARD)
 
 
 def measure(settings: MoleculesSettings, trial: Trial) -> Record:

@@ -6,7 +6,7 @@ drawn for that purpose; accuracies are on others, by which nothing was chosen.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -16,11 +16,13 @@ import torch
 from structformer.models.language import ReSSFormerLMConfig
 
 from .baselines.text import TextConfig
+from .benchmark import Benchmark
 from .mqar_data import TRAIN_CONFIGS, MQARConfig, draw_mqar
-from .runs import Record, Run
+from .runs import Record
 from .sequence_arms import ARMS, ATTENTION, RSA, build
 from .sequence_training import Batch, accuracy, answer_losses
-from .sweeps import TEST, TRAINING, VALIDATION, generator, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .task_card import TaskCard
 from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -57,7 +59,7 @@ class MQARSettings:
     longer: tuple[tuple[int, int], ...] = ((512, 128), (1_024, 256))
     batch: int = 8_192
     examples: int = 512
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    rates: tuple[float, ...] = (1e-3, 3e-3, 5e-3, 1e-2)
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=1_500))
     workers: int = 2
 
@@ -69,6 +71,19 @@ class MQARSettings:
             raise ValueError(f"batch must hold the longest example (got {self.batch})")
 
 
+CARD = TaskCard(
+    name="mqar",
+    title="Recall: MQAR",
+    family="recall",
+    measure="answers right, %",
+    headline=RSA,
+    protocol="As HazyResearch/zoology draws them (tokens/pairs; vocabulary 1,024 in place of 8,192): every arm of "
+    "width 64, two layers or steps, a convolution over 3 tokens before each, is trained on 64/4 to 256/64, and asked "
+    "for those and for longer lists. Recurrent arms have states of equal size. The learning rate is chosen, for all "
+    "arms among the same, on other examples.",
+    figures={"rate": "rate", "state": "state", "parameters": "parameters"},
+    derived=best_rates,
+)
 QUICK = MQARSettings(
     shapes=((64, 4), (128, 8)),
     longer=((256, 16),),
@@ -82,21 +97,26 @@ QUICK = MQARSettings(
 def run(
     quick: bool, seeds: int, settings: MQARSettings | None = None, folder: Path = RESULTS
 ) -> list[Record]:
-    """Train all arms at all rates, write the results to the folder, and return them, the best rates first.
+    """Train all arms at all rates, write the results to the folder, and return a summary.
 
-    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+    A run that was cut short is taken up where it ended; see `structformer.tasks.ledger.Ledger`.
 
     Raises:
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else MQARSettings())
-    this = Run(folder / ("mqar-quick.json" if quick else "mqar.json"), {**asdict(settings), "seeds": seeds})
-    rows = sweep(this, partial(measure, settings), settings.arms, settings.rates, seeds, settings.workers)
-    this.finish()
-    return rows
+    return sweep(
+        Benchmark(CARD, quick, seeds, folder),
+        partial(measure, settings),
+        ("pairs",),
+        settings.arms,
+        settings.rates,
+        shared(settings),
+        settings.workers,
+    )
 
 
-def measure(settings: MQARSettings, arm: str, rate: float, seed: int, checkpoint: Path) -> Record:
+def measure(settings: MQARSettings, data: str, arm: str, rate: float, seed: int, checkpoint: Path) -> Record:
     """Train one arm once, and return its accuracies on fresh examples of every shape."""
     torch.manual_seed(seed)
     sizes = replace(settings.sizes, heads=settings.heads.get(arm, settings.sizes.heads))
@@ -104,13 +124,10 @@ def measure(settings: MQARSettings, arm: str, rate: float, seed: int, checkpoint
     training = replace(settings.training, learning_rate=rate)
     curve = train(model, answer_losses(model, partial(training_batch, settings, seed)), training, checkpoint)
     found = {
-        "{}/{}".format(*shape): accuracy(model, batches(settings, shape, TEST, seed))
+        "{}/{}".format(*shape): 100 * accuracy(model, batches(settings, shape, TEST, seed))
         for shape in settings.shapes + settings.longer
     }
     return {
-        "arm": arm,
-        "rate": rate,
-        "seed": seed,
         "parameters": model.num_parameters,
         "state": model.state_size,
         "kflops": round(model.flops(settings.shapes[-1][0]) / 1e3),
@@ -120,7 +137,7 @@ def measure(settings: MQARSettings, arm: str, rate: float, seed: int, checkpoint
         "validation": fmean(
             accuracy(model, batches(settings, shape, VALIDATION, seed)) for shape in settings.shapes
         ),
-        **found,
+        "scores": found,
         "curve": curve.loss,
         "norms": curve.norm,
     }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from .comparison import Measure, compare
-from .ledger import Arm, Ledger, Trial
+from .benchmark import Benchmark
+from .comparison import compare
+from .ledger import Arm, Trial
 from .node_arms import CONFIGURATIONS, Config, NodeArm
 from .node_invariance import node_invariance
 from .node_problem import Problem
@@ -74,13 +74,11 @@ class NodeTask:
     """A task: its data, and who is compared on it.
 
     Attributes:
-        module: Its module's name.
         problem: The nodes of a data set, split as a seed says.
         arms: Those of a data set.
         splits: Of data sets that come with their splits, how many; further seeds are left out.
     """
 
-    module: str
     problem: Callable[[str, int], Problem]
     arms: Callable[[str], Sequence[NodeArm]]
     splits: Mapping[str, int]
@@ -107,29 +105,13 @@ class NodeTask:
         ]
 
 
-def compare_nodes(
-    task: NodeTask,
-    settings: NodeSettings,
-    seeds: int,
-    path: Path,
-    command: str,
-    validate: Callable[[NodeSettings, Trial], Record],
-    judge: Callable[[NodeSettings, Chosen, Trial], Record],
-) -> list[Record]:
+def compare_nodes(benchmark: Benchmark, task: NodeTask, settings: NodeSettings) -> list[Record]:
     """Choose every arm's configurations, run all seeds with them, and return the rows.
 
-    Args:
-        task: The task.
-        settings: Sizes of the run.
-        seeds: How many.
-        path: Of the results; what was chosen lies beside them, in `NAME-tuning.jsonl`.
-        command: By which it is run.
-        validate: Scores one configuration of an arm on validation labels; must be possible to pickle.
-        judge: Trains an arm as chosen and scores it on what is asked for; likewise.
+    What was chosen lies beside the results, in `NAME-tuning.jsonl`.
     """
-    wanted = task.wanted(settings, seeds)
-    tuning = path.with_name(f"{path.stem}-tuning.jsonl")
-    chosen = _tuned(task, settings, wanted, tuning, command, partial(validate, settings))
+    wanted = task.wanted(settings, benchmark.seeds)
+    chosen = _tuned(benchmark, task, settings, wanted)
     arms = {trial.arm: task.arm(trial.data, trial.arm) for trial in wanted}
     listed = [
         Arm(
@@ -139,20 +121,13 @@ def compare_nodes(
         )
         for name, arm in arms.items()
     ]
-    ledger = Ledger(path, task.module, command, settings.shared(), listed)
-    rows = compare(ledger, partial(judge, settings, chosen), wanted, settings.workers)
+    ledger = benchmark.ledger(settings.shared(), listed)
+    rows = compare(ledger, partial(final_trial, task, settings, chosen), wanted, settings.workers)
     ledger.finish()
     return rows
 
 
-def _tuned(
-    task: NodeTask,
-    settings: NodeSettings,
-    wanted: Sequence[Trial],
-    path: Path,
-    command: str,
-    measure: Measure,
-) -> Chosen:
+def _tuned(benchmark: Benchmark, task: NodeTask, settings: NodeSettings, wanted: Sequence[Trial]) -> Chosen:
     grids = {
         (trial.data, trial.arm): task.arm(trial.data, trial.arm).grid[: settings.configurations]
         for trial in wanted
@@ -165,8 +140,8 @@ def _tuned(
             arm = Arm(f"{name} on {data}, {number}", task.arm(data, name).ours, config)
             listed[arm.name] = arm
             trials += [Trial(data, arm.name, seed) for seed in range(settings.tuning_seeds)]
-    ledger = Ledger(path, task.module, command, settings.shared(), list(listed.values()))
-    rows = compare(ledger, measure, trials, settings.workers)
+    ledger = benchmark.ledger(settings.shared(), list(listed.values()), "-tuning")
+    rows = compare(ledger, partial(validation_trial, task, settings), trials, settings.workers)
     ledger.finish()
     scores: dict[str, list[float]] = {}
     for row in rows:

@@ -15,16 +15,9 @@ from pathlib import Path
 from structformer.datasets import planetoid
 from torch_geometric.data import Data
 
-from .ledger import Trial
+from .benchmark import Benchmark
 from .node_arms import NodeArm, knn_network, network, ours, propagation, rows_alone
-from .node_comparison import (
-    Chosen,
-    NodeSettings,
-    NodeTask,
-    compare_nodes,
-    final_trial,
-    validation_trial,
-)
+from .node_comparison import NodeSettings, NodeTask, compare_nodes
 from .node_problem import Problem, Split
 from .node_splits import class_balanced
 from .planetoid_card import CARD
@@ -89,7 +82,7 @@ def arms(data: str) -> Sequence[NodeArm]:
     return WITHOUT_GRAPH if data.endswith(NO_GRAPH) else WITH_GRAPH
 
 
-TASK = NodeTask(__name__, problem, arms, {})
+TASK = NodeTask(problem, arms, {})
 
 
 def run(
@@ -106,19 +99,7 @@ def run(
     names = tuple(dict.fromkeys(arm.name for arm in (*WITH_GRAPH, *WITHOUT_GRAPH)))
     settings = settings or (QUICK if quick else NodeSettings(DATA, names, tuning_seeds=1))
     settings.check(DATA, names)
-    command = f"structformer bench planetoid {'--quick' if quick else '--full'} --seeds {seeds}"
-    path = folder / ("planetoid-quick.jsonl" if quick else "planetoid.jsonl")
-    return summary(compare_nodes(TASK, settings, seeds, path, command, measure_tuning, measure), CARD)
-
-
-def measure(settings: NodeSettings, chosen: Chosen, trial: Trial) -> Record:
-    """Train and judge an arm once."""
-    return final_trial(TASK, settings, chosen, trial)
-
-
-def measure_tuning(settings: NodeSettings, trial: Trial) -> Record:
-    """Train one configuration of an arm once, and judge it by validation nodes."""
-    return validation_trial(TASK, settings, trial)
+    return summary(compare_nodes(Benchmark(CARD, quick, seeds, folder), TASK, settings), CARD)
 
 
 @lru_cache

@@ -92,7 +92,16 @@ def section(one: Reported) -> str:
 
 
 def _table(rows: Sequence[Record], card: TaskCard, data: str) -> Iterator[str]:
-    heads = ["arm", "score", f"lead of {card.headline}", *card.figures.values(), "seconds", "MB", "seeds"]
+    heads = [
+        "arm",
+        "score",
+        f"lead of {card.headline}",
+        *card.figures.values(),
+        "seconds",
+        "CPU s",
+        "MB",
+        "seeds",
+    ]
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
     sign = -1 if card.better == "higher" else 1
@@ -106,6 +115,7 @@ def _table(rows: Sequence[Record], card: TaskCard, data: str) -> Iterator[str]:
             lead(row),
             *figures,
             shown(row["seconds"]),
+            shown(row["cpu seconds"]),
             shown(row["megabytes"]),
             seeds,
         ]

@@ -6,12 +6,10 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -61,26 +59,6 @@ class Run:
         if name not in self._parts:
             self._put(name, *_timed(measure))
         return self._parts[name]["records"]
-
-    def parts(self, jobs: Mapping[str, Callable[[], list[Record]]], workers: int) -> list[Record]:
-        """Return the records of many parts, in their order, measured side by side; each is on disk once it is done.
-
-        Args:
-            jobs: What to measure, by the parts' names; must be possible to pickle.
-            workers: Processes; the cores are shared out among them.
-        """
-        missing = {name: job for name, job in jobs.items() if name not in self._parts}
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (threads,)) as pool:
-            names = {pool.submit(_timed, job): name for name, job in missing.items()}
-            try:
-                for done in as_completed(names):
-                    self._put(names[done], *done.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return [record for name in jobs for record in self._parts[name]["records"]]
 
     def finish(self) -> None:
         """Put the result in the place of the one before."""

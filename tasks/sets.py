@@ -13,15 +13,15 @@ from pathlib import Path
 
 from structformer.estimators.base import exact, seeded
 
-from .comparison import compare, trials
-from .ledger import Ledger, Trial
+from .benchmark import Benchmark
+from .comparison import trials
+from .ledger import Trial
 from .runs import Record
 from .sets_arms import ARMS, SOES, SetNetwork, build, num_parameters
 from .sets_digits import DistinctDigits, Images, OddOneOut, PixelSets, digit_pools
 from .sets_numbers import MaxRegression, Mixture
 from .sets_problem import Problem
 from .sets_training import drawn_sets, judged, permuted, set_losses
-from .summaries import summary
 from .sweeps import TEST, TRAINING, VALIDATION, generator
 from .task_card import Published, TaskCard
 from .training import TrainingSettings, train
@@ -150,16 +150,14 @@ def run(
     if any(data in (DISTINCT, ODD, PIXELS) for data in settings.data):
         digit_pools(settings.images, 0)
     names = ("images", "updates", "sets", "rates", "held", "tested", "permuted")
-    ledger = Ledger(
-        folder / ("sets-quick.jsonl" if quick else "sets.jsonl"),
-        __name__,
-        f"structformer bench sets {'--quick' if quick else '--full'} --seeds {seeds}",
+    return Benchmark(CARD, quick, seeds, folder).run(
+        partial(measure, settings),
+        wanted,
         {name: getattr(settings, name) for name in names},
         [ARMS[arm] for arm in settings.arms],
+        settings.workers,
+        failures=True,
     )
-    rows = compare(ledger, partial(measure, settings), wanted, settings.workers, failures=True)
-    ledger.finish()
-    return summary(rows, CARD)
 
 
 def measure(settings: SetsSettings, trial: Trial) -> Record:

@@ -11,6 +11,21 @@ from pathlib import Path
 
 LIBRARY = ("structformer",)
 BENCHMARKS = ("structformer.tasks", "structformer.datasets")
+# What keeps and tells results without a part in making them.
+TELLING = frozenset(
+    f"{__package__}.{name}"
+    for name in (
+        "benchmark",
+        "comparison",
+        "ledger",
+        "paired",
+        "peak_memory",
+        "runs",
+        "sources",
+        "summaries",
+        "task_card",
+    )
+)
 
 
 def digest_of(module: str, packages: Iterable[str] = LIBRARY) -> str:
@@ -22,13 +37,16 @@ def digest_of(module: str, packages: Iterable[str] = LIBRARY) -> str:
 
 
 def closure(module: str, packages: tuple[str, ...]) -> dict[str, Path]:
-    """Return the module and what it imports from the packages, however indirectly, with their files."""
+    """Return the module and what it imports from the packages, however indirectly, with their files.
+
+    What only keeps and tells results, and all it imports, is left out.
+    """
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
         path = _file(name)
-        if name in found or path is None:
+        if name in found or name in TELLING or path is None:
             continue
         found[name] = path
         waiting += [other for other in _imported(name, path) if _inside(other, packages)]
@@ -47,9 +65,10 @@ def _imported(name: str, path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             start = package.rsplit(".", node.level - 1)[0] if node.level else ""
             base = ".".join(part for part in (start, node.module) if part)
-            yield base
-            # What is imported from a package may be a module of its own.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            # What is imported from a package may be a module of its own; the package is read for the rest alone.
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            modules = [name for name in names if _file(name) is not None]
+            yield from modules if len(modules) == len(names) else (base, *modules)
 
 
 @cache

@@ -6,7 +6,7 @@ the accuracy on texts of the length trained on, drawn for that purpose.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +15,13 @@ import torch
 from structformer.models.language import ReSSFormerLMConfig
 
 from .baselines.text import TextConfig
-from .runs import Record, Run
+from .benchmark import Benchmark
+from .runs import Record
 from .sequence_arms import ARMS, BOTH, RSA, build
 from .sequence_training import Batch, accuracy, answer_losses
 from .state_tracking_data import StateTrackingConfig, draw_state_tracking
-from .sweeps import TEST, TRAINING, VALIDATION, generator, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .task_card import TaskCard
 from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,6 +75,18 @@ class StateTrackingSettings:
             )
 
 
+CARD = TaskCard(
+    name="state_tracking",
+    title="State tracking",
+    family="state",
+    measure="answers right, %",
+    headline=RSA,
+    protocol="Parity of bits, and products of permutations of five things (S5), answered after each token; arms of "
+    "width 64 and two layers or steps learn from texts of 4 to 32 tokens, and are asked for 32 (x1), 64 and 128. The "
+    "learning rate is chosen, for all arms among the same, on other texts of 32.",
+    figures={"rate": "rate", "parameters": "parameters"},
+    derived=best_rates,
+)
 QUICK = StateTrackingSettings(
     arms=(RSA, "transformer"),
     groups=("parity",),
@@ -87,25 +101,29 @@ QUICK = StateTrackingSettings(
 def run(
     quick: bool, seeds: int, settings: StateTrackingSettings | None = None, folder: Path = RESULTS
 ) -> list[Record]:
-    """Train all arms at all rates on all groups, write the results to the folder, and return them.
+    """Train all arms at all rates on all groups, write the results to the folder, and return a summary.
 
-    A run that was cut short is taken up where it ended; see `structformer.tasks.runs.Run`.
+    A run that was cut short is taken up where it ended; see `structformer.tasks.ledger.Ledger`.
 
     Raises:
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else StateTrackingSettings())
-    name = "state_tracking-quick.json" if quick else "state_tracking.json"
-    this = Run(folder / name, {**asdict(settings), "seeds": seeds})
-    arms = [f"{group}: {arm}" for group in settings.groups for arm in settings.arms]
-    rows = sweep(this, partial(measure, settings), arms, settings.rates, seeds, settings.workers)
-    this.finish()
-    return rows
+    return sweep(
+        Benchmark(CARD, quick, seeds, folder),
+        partial(measure, settings),
+        settings.groups,
+        settings.arms,
+        settings.rates,
+        shared(settings, "groups"),
+        settings.workers,
+    )
 
 
-def measure(settings: StateTrackingSettings, name: str, rate: float, seed: int, checkpoint: Path) -> Record:
+def measure(
+    settings: StateTrackingSettings, group: str, arm: str, rate: float, seed: int, checkpoint: Path
+) -> Record:
     """Train one arm once on one group, and return its accuracies at every length."""
-    group, _, arm = name.partition(": ")
     elements = GROUPS[group]
     torch.manual_seed(seed)
     symbols = StateTrackingConfig(elements).symbols
@@ -116,18 +134,17 @@ def measure(settings: StateTrackingSettings, name: str, rate: float, seed: int, 
         model, answer_losses(model, partial(training_batch, settings, elements, seed)), training, checkpoint
     )
     lengths = [settings.length * factor for factor in settings.factors]
-    found = {f"x{n // settings.length}": _accuracy(model, settings, elements, n, TEST, seed) for n in lengths}
+    found = {
+        f"x{n // settings.length}": 100 * _accuracy(model, settings, elements, n, TEST, seed) for n in lengths
+    }
     return {
-        "arm": name,
-        "rate": rate,
-        "seed": seed,
         "parameters": model.num_parameters,
         "state": model.state_size,
         "loss": curve.loss[-1] if curve.loss else None,
         "diverged": curve.diverged,
         "seconds": round(curve.seconds),
         "validation": _accuracy(model, settings, elements, settings.length, VALIDATION, seed),
-        **found,
+        "scores": found,
         "curve": curve.loss,
         "norms": curve.norm,
     }

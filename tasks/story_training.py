@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from structformer.models.text_qa import TextQA, TextQAConfig, TextQAOutput
 
-from .babi_data import Vocabulary, answer_vocabulary, pack, word_vocabulary
+from .babi_data import Vocabulary, answer_parts, answer_vocabulary, pack, word_vocabulary
 from .baselines.stories import DenseEncoder
 from .sweeps import TRAINING, generator
 from .training import Losses
@@ -22,10 +22,20 @@ ARMS = (OURS, TRANSFORMER, UNIVERSAL)
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words and answers of the stories trained on."""
+    """The words and answers of the stories trained on.
+
+    Attributes:
+        words: Words of sentences, questions and answers.
+        answers: Whole answers; a list such as "milk,apple" is one.
+    """
 
     words: Vocabulary
     answers: Vocabulary
+
+    @property
+    def answer_words(self) -> tuple[tuple[int, ...], ...]:
+        """The words of each answer, by its number; number 0 is any answer that training never gave."""
+        return ((0,), *(tuple(self.words.ids(answer_parts(answer))) for answer in self.answers.words))
 
     @classmethod
     def of(cls, stories: Sequence[Story]) -> Lexicon:
@@ -41,11 +51,17 @@ def build(arm: str, config: TextQAConfig, lexicon: Lexicon) -> TextQA:
     """
     if arm not in ARMS:
         raise ValueError(f"arm must be one of {', '.join(ARMS)} (got {arm!r})")
-    model = TextQA(replace(config, vocabulary=len(lexicon.words), answers=len(lexicon.answers)))
+    model = TextQA(replace(config, vocabulary=len(lexicon.words), answers=lexicon.answer_words))
     if arm != OURS:
         shared = arm == UNIVERSAL
         model.encoder = DenseEncoder(
-            config.width, config.heads, config.steps, shared, config.expansion, config.dropout
+            config.width,
+            config.heads,
+            config.steps,
+            shared,
+            config.expansion,
+            config.dropout,
+            config.set_dropout,
         )
     return model
 

@@ -16,6 +16,7 @@ def summary(rows: Sequence[Record], card: TaskCard) -> list[Record]:
     The lead is the mean over seeds of how much better the headline arm was on the same split, positive where it was
     better, with a 95% interval. Trials that failed are counted, and left out of all means.
     """
+    rows = rows if card.derived is None else card.derived(rows)
     by_data: dict[str, dict[str, list[Record]]] = {}
     for row in rows:
         by_data.setdefault(row["data"], {}).setdefault(row["arm"], []).append(row)
@@ -47,7 +48,7 @@ def _row(data: str, arm: str, rows: Sequence[Record], headline: Sequence[Record]
     for name in card.figures:
         values = [row[name] for row in done if row.get(name) is not None]
         found[name] = fmean(values) if values else None
-    for name in ("seconds", "megabytes"):
+    for name in ("seconds", "cpu seconds", "megabytes"):
         values = [row[name] for row in done if row.get(name) is not None]
         found[name] = round(median(values), 2) if values else None
     return found

@@ -1,72 +1,85 @@
-"""Arms trained at several learning rates: jobs side by side, and the best rate of each arm."""
+"""Arms trained at several learning rates, and the best rate of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
 
-from .runs import Record, Run
+from .benchmark import Benchmark
+from .comparison import compare, trials
+from .ledger import Arm, Trial
+from .runs import Record
+from .summaries import summary
 
 # What is drawn for different purposes never comes from one generator.
 TRAINING, VALIDATION, TEST = 1, 2, 3
-# Kept on disk with the run, too long for a table.
-CURVES = ("curve", "norms")
+# What is no part of a result, or of one trial's alone.
+APART = ("arms", "rates", "workers")
+
+Training = Callable[[str, str, float, int, Path], Record]
+"""Trains an arm once: on the named data, at a rate, with a seed; it may keep its state in the file."""
 
 
 def sweep(
-    this: Run,
-    measure: Callable[[str, float, int, Path], Record],
+    benchmark: Benchmark,
+    measure: Training,
+    data: Sequence[str],
     arms: Sequence[str],
     rates: Sequence[float],
-    seeds: int,
+    settings: Mapping[str, Any],
     workers: int,
 ) -> list[Record]:
-    """Train every arm at every rate with every seed, and return the best rate's row of each arm, then all rows.
+    """Train every arm at every rate on all data with every seed, and return the summary.
 
     Args:
-        this: Keeps what is done.
-        measure: Trains one arm once and returns its row, with a key "validation": more is better; it is given the
-            arm, the rate, the seed, and a file in which to keep its state. Must be possible to pickle.
-        arms: Their names.
+        benchmark: Whose run it is; its card derives the best rates (`best_rates`) from all trainings.
+        measure: Trains one arm once and returns its row, with a key "validation", by which a rate is chosen: more is
+            better; and "scores" by name, those of the test. Must be possible to pickle.
+        data: Names of what is learned.
+        arms: Names of who learns; ours begin with "ressformer".
         rates: Learning rates.
-        seeds: How many, from 0.
+        settings: What all results depend on; see `shared`.
         workers: Processes.
 
     Raises:
-        ValueError: If seeds is below 1.
+        ValueError: If there is less than one seed.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1 (got {seeds})")
-    keys = [(arm, rate, seed) for seed in range(seeds) for rate in rates for arm in arms]
-    jobs = {
-        f"{arm}, rate {rate:g}, seed {seed}": partial(
-            _row, measure, arm, rate, seed, this.path.with_suffix(f".{number}.partial.pt")
-        )
-        for number, (arm, rate, seed) in enumerate(keys)
-    }
-    rows = this.parts(jobs, workers)
-    shown = [{key: value for key, value in row.items() if key not in CURVES} for row in rows]
-    return best_rates(shown) + shown
+    ways = {f"{arm}, rate {rate:g}": (arm, rate) for rate in rates for arm in arms}
+    listed = [Arm(name, arm.startswith("ressformer"), {"rate": rate}) for name, (arm, rate) in ways.items()]
+    wanted = trials(data, list(ways), benchmark.seeds)
+    ledger = benchmark.ledger(settings, listed)
+    jobs = {trial: (*ways[trial.arm], ledger.checkpoint(trial)) for trial in wanted}
+    rows = compare(ledger, partial(_trained, measure, jobs), wanted, workers)
+    ledger.finish()
+    return summary(rows, benchmark.card)
 
 
-def best_rates(rows: Iterable[Record]) -> list[Record]:
-    """Return a row an arm: at the rate of best mean validation, the means over seeds of all that differs."""
-    by_arm: dict[str, dict[float, list[Record]]] = {}
+def shared(settings: Any, *apart: str) -> dict[str, Any]:
+    """Return the fields of a dataclass that all results depend on: without arms, rates, workers and those named."""
+    return {name: value for name, value in asdict(settings).items() if name not in (*APART, *apart)}
+
+
+def best_rates(rows: Sequence[Record]) -> list[Record]:
+    """Return each arm's trials at its rate of best mean validation, one for each of a trial's scores."""
+    by_arm: dict[tuple[str, str], dict[float, list[Record]]] = {}
     for row in rows:
-        by_arm.setdefault(row["arm"], {}).setdefault(row["rate"], []).append(row)
+        arm = row["arm"].removesuffix(f", rate {row['rate']:g}")
+        by_arm.setdefault((row["data"], arm), {}).setdefault(row["rate"], []).append(row)
     found: list[Record] = []
-    for arm, by_rate in by_arm.items():
+    for (data, arm), by_rate in by_arm.items():
         best = max(by_rate.values(), key=lambda some: fmean(row["validation"] for row in some))
-        means = {
-            key: fmean(row[key] for row in best) if isinstance(value, float) else value
-            for key, value in best[0].items()
-        }
-        found.append({**means, "arm": f"{arm}, best rate", "seed": None})
+        found += [
+            {**row, "data": f"{data} {name}".strip(), "arm": arm, "score": score}
+            for row in best
+            for name, score in row["scores"].items()
+        ]
     return found
 
 
@@ -76,7 +89,6 @@ def generator(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
-def _row(
-    measure: Callable[[str, float, int, Path], Record], arm: str, rate: float, seed: int, checkpoint: Path
-) -> list[Record]:
-    return [measure(arm, rate, seed, checkpoint)]
+def _trained(measure: Training, jobs: Mapping[Trial, tuple[str, float, Path]], trial: Trial) -> Record:
+    arm, rate, checkpoint = jobs[trial]
+    return {"rate": rate, **measure(trial.data, arm, rate, trial.seed, checkpoint)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from .runs import Record
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TaskCard:
         protocol: Splits, seeds, and how hyper-parameters are chosen.
         figures: Further figures of a trial that the table shows, with what they are.
         published: What others have published.
+        derived: What is worked out from all trials together, such as ranks: trials in, trials out.
     """
 
     name: str
@@ -49,3 +52,4 @@ class TaskCard:
     protocol: str = ""
     figures: Mapping[str, str] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
+    derived: Callable[[Sequence[Record]], Sequence[Record]] | None = None

@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 from structformer.tasks import ablation
-from structformer.tasks.ablation import FULL, OFF, QUICK, AblationSettings, digit_sets, run, worth
+from structformer.tasks.ablation import FULL, OFF, QUICK, AblationSettings, digit_sets, run
+from structformer.tasks.ledger import Trial
 from structformer.tasks.training import TrainingSettings
 
-TINY = replace(QUICK, training=TrainingSettings(updates=2), workers=1)
+TINY = replace(QUICK, training=TrainingSettings(updates=2), workers=0)
 
 
 def test_each_part_is_switched_off_alone():
@@ -15,25 +16,6 @@ def test_each_part_is_switched_off_alone():
         changed = {name for name in vars(full) if getattr(full, name) != getattr(QUICK.config(part), name)}
         assert changed <= set(changes)
         assert changed or part == "smoothness"
-
-
-def test_a_part_is_worth_the_paired_difference():
-    rows = [
-        {"problem": "digits", "without": name, "seed": seed, "accuracy": accuracy}
-        for name, values in {
-            FULL: (0.9, 0.8, 0.7),
-            "memory": (0.8, 0.7, 0.6),
-            "cache": (0.7, 0.9, 0.8),
-        }.items()
-        for seed, accuracy in enumerate(values)
-    ]
-    memory, cache, full = (worth(rows, "digits", part) for part in ("memory", "cache", FULL))
-    assert (memory["worth"], memory["helps"]) == (pytest.approx(0.1), "yes")
-    assert memory["low"] == pytest.approx(0.1)
-    assert (cache["worth"], cache["helps"]) == (pytest.approx(0), "not shown")
-    # Differences 0.2, -0.1, -0.1: deviation 0.1732, times 4.3027 (t, 2 degrees) over √3.
-    assert cache["high"] == pytest.approx(4.3027 * 0.17321 / 3**0.5, rel=1e-3)
-    assert (full["worth"], full["helps"], full["accuracy"]) == (None, None, pytest.approx(0.8))
 
 
 def test_digits_are_sets_of_pixels_that_leave_some_for_the_test():
@@ -53,15 +35,18 @@ def test_training_teaches_the_digits(tmp_path):
 def test_smoothness_has_a_part_in_the_loss(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setitem(ablation.PROBLEMS, "digits", lambda *arguments: seen.append(arguments[2]) or 0.5)
-    for without in (FULL, "smoothness"):
-        ablation.measure(QUICK, "digits", without, 0, tmp_path / "state.pt")
+    for without in (FULL, "without smoothness"):
+        trial = Trial("digits", without, 0)
+        ablation.measure(QUICK, {trial: tmp_path / "state.pt"}, trial)
     assert seen == [QUICK.smoothness, 0.0]
 
 
 def test_a_run_has_a_row_a_part(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "OFF", {"memory": OFF["memory"]})
-    rows = run(True, 1, TINY, tmp_path)
-    assert [(row["problem"], row["without"]) for row in rows] == [("digits", FULL), ("digits", "memory")]
+    full, memory = run(True, 2, TINY, tmp_path)
+    assert (full["data"], full["arm"], memory["arm"]) == ("digits", FULL, "without memory")
+    assert memory["lead"] == pytest.approx(full["mean"] - memory["mean"])
+    assert memory["low"] <= memory["lead"] <= memory["high"]
 
 
 def test_stories_are_answered(data_folder, tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def real(data_folder) -> Babi:
 
 def test_the_real_test_has_no_unknown_word_and_one_unknown_answer(real):
     words, answers = word_vocabulary(real.train), answer_vocabulary(real.train)
-    assert (len(words), len(answers)) == (146, 58)
+    assert (len(words), len(answers)) == (157, 58)
     for part in (real.validation, real.test):
         assert not words.unknown(word for story in part for one in story.sentences for word in one)
         assert not words.unknown(word for story in part for word in story.question)

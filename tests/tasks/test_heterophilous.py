@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from structformer.tasks import heterophilous
+from structformer.tasks import heterophilous, node_comparison
 from structformer.tasks.heterophilous import ARMS, DATA, QUICK, SPLITS, TASK, problem, run
 
 TINY = replace(QUICK, arms=("soes, both", "GCN"), epochs=2, workers=0)
@@ -18,7 +18,7 @@ def test_a_run_compares_all_arms_and_is_not_repeated(real, tmp_path, monkeypatch
     rows = run(True, 1, TINY, tmp_path)
     assert [(row["data"], row["arm"]) for row in rows] == [("chameleon", arm) for arm in TINY.arms]
     assert rows[0]["changed"] == 0
-    monkeypatch.setattr(heterophilous, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(node_comparison, "final_trial", lambda *_: 1 / 0)
     assert run(True, 1, TINY, tmp_path) == rows
 
 

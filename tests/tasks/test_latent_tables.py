@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from structformer.tasks import latent_tables
+from structformer.tasks import node_comparison
 from structformer.tasks.latent_tables import ARMS, QUICK, SIZES, problem, run
 
 TINY = replace(
@@ -26,8 +26,8 @@ def test_a_run_compares_all_arms_and_is_not_repeated(tmp_path, monkeypatch):
     assert all(row["largest"] < 1e-5 for row in ours)
     found = [json.loads(line) for line in (tmp_path / "latent_tables-quick.jsonl").read_text().splitlines()]
     assert found[0]["about"]["command"] == "structformer bench latent_tables --quick --seeds 1"
-    monkeypatch.setattr(latent_tables, "measure", lambda *_: 1 / 0)
-    monkeypatch.setattr(latent_tables, "measure_tuning", lambda *_: 1 / 0)
+    monkeypatch.setattr(node_comparison, "final_trial", lambda *_: 1 / 0)
+    monkeypatch.setattr(node_comparison, "validation_trial", lambda *_: 1 / 0)
     assert run(True, 1, TINY, tmp_path) == rows
 
 

@@ -1,18 +1,18 @@
 import json
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
+from structformer.tasks.benchmark import Benchmark
 from structformer.tasks.node_arms import NodeArm
 from structformer.tasks.node_comparison import (
     NodeSettings,
     NodeTask,
     compare_nodes,
     final_trial,
-    validation_trial,
 )
 from structformer.tasks.node_problem import Problem, Split
+from structformer.tasks.task_card import TaskCard
 
 SETTINGS = NodeSettings(("first", "second"), ("tuned", "fixed"), tuning_seeds=2, permutations=0, workers=0)
 FITTED = []
@@ -39,13 +39,13 @@ def arms(data):
     return tuned, NodeArm("fixed", guess, ({"right": 4},))
 
 
-TASK = NodeTask("structformer.tasks.latent_tables", problem, arms, {"second": 2})
+CARD = TaskCard("latent_tables", "", "nodes", "accuracy, %", "tuned")
+TASK = NodeTask(problem, arms, {"second": 2})
 
 
 def run(folder, settings=SETTINGS, seeds=3):
     FITTED.clear()
-    parts = (partial(validation_trial, TASK), partial(final_trial, TASK))
-    return compare_nodes(TASK, settings, seeds, folder / "nodes.jsonl", "bench", *parts)
+    return compare_nodes(Benchmark(CARD, False, seeds, folder), TASK, settings)
 
 
 def test_the_configuration_is_that_of_the_best_validation_score(tmp_path):
@@ -63,7 +63,7 @@ def test_each_configuration_is_tried_with_the_first_seeds_and_the_best_with_all(
     tried = [(right, seed) for right in (2, 9, 5, 7, 1, 7) for seed in range(2)]
     assert sorted(FITTED[: len(tried)]) == sorted(tried)
     assert len(FITTED) == len(tried) + len(rows)
-    lines = (tmp_path / "nodes-tuning.jsonl").read_text().splitlines()
+    lines = (tmp_path / "latent_tables-tuning.jsonl").read_text().splitlines()
     assert [json.loads(line).get("score") is None for line in lines] == [True] + [False] * len(tried)
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from structformer.tasks import planetoid
+from structformer.tasks import node_comparison, planetoid
 from structformer.tasks.planetoid import DATA, NO_GRAPH, PUBLIC, QUICK, RANDOM, arms, problem, run
 from structformer.tasks.planetoid_card import CARD
 
@@ -25,7 +25,7 @@ def test_a_run_compares_the_arms_of_each_protocol_and_is_not_repeated(cora, tmp_
     ]
     assert all(14 < row["mean"] <= 100 for row in rows)
     assert [row["changed"] for row in rows if row["arm"] == "soes, both"] == [0, 0]
-    monkeypatch.setattr(planetoid, "measure", lambda *_: 1 / 0)
+    monkeypatch.setattr(node_comparison, "final_trial", lambda *_: 1 / 0)
     assert run(True, 1, TINY, tmp_path) == rows
 
 

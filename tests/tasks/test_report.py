@@ -21,7 +21,8 @@ CARD = TaskCard(
 def row(arm, mean, **other):
     return {
         "data": "wine", "arm": arm, "seeds": 3, "failed": 0, "mean": mean, "sd": 1.0, "lead": None, "low": None,
-        "high": None, "changed": 0.0, "seconds": 2.0, "megabytes": None, **other,
+        "high": None, "changed": 0.0, "seconds": 2.0,
+        "cpu seconds": 4.0, "megabytes": None, **other,
     }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_a_loss_is_said(found):
     assert lines[4].startswith("| svm | none |")
     assert "3 failed" in lines[4]
     assert lines[5].startswith("| *SUBLIME* | *98.2 ± 1.6* | arXiv 2201.06367 |")
-    assert {line.count("|") for line in lines} == {8}
+    assert {line.count("|") for line in lines} == {9}
     assert "- SUBLIME: scaled on all rows" in text
     assert "`structformer bench x --full` at 0123456789" in text
 

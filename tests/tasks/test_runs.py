@@ -1,6 +1,5 @@
 import json
 import stat
-from functools import partial
 
 import pytest
 from structformer.tasks import runs
@@ -51,26 +50,6 @@ def test_a_part_that_fails_keeps_those_before_it(tmp_path):
     with pytest.raises(AssertionError, match="not measured again"):
         cut_short(path).part("second", fail)
     assert Run(path, SETTINGS).part("first", fail)
-
-
-def one(name):
-    return [{"arm": name}]
-
-
-def broken(name):
-    raise AssertionError(name)
-
-
-def test_parts_side_by_side_are_kept_in_order_and_one_by_one(tmp_path):
-    run, names = Run(tmp_path / "task.json", SETTINGS), [f"job {i}" for i in range(5)]
-    jobs = {name: partial(one, name) for name in names}
-    with pytest.raises(AssertionError, match="job 4"):
-        run.parts(jobs | {"job 4": partial(broken, "job 4")}, workers=1)
-    again = Run(tmp_path / "task.json", SETTINGS)
-    assert again.parts({name: partial(broken, name) for name in names[:4]}, workers=1) == [
-        {"arm": name} for name in names[:4]
-    ]
-    assert again.parts(jobs, workers=2) == [{"arm": name} for name in names]
 
 
 def test_a_complete_run_is_replaced_by_a_complete_one_only(tmp_path):

@@ -10,6 +10,16 @@ def test_a_module_brings_what_it_imports_however_indirectly():
     assert "structformer.estimators.nodes" not in closure("structformer.ops.segment", LIBRARY)
 
 
+def test_what_only_tells_results_is_left_out():
+    found = closure("structformer.tasks.mqar", LIBRARY)
+    assert {"structformer.tasks.sweeps", "structformer.graph"} <= set(found)
+    assert not {"structformer.tasks.ledger", "structformer.tasks.summaries", "structformer"} & set(found)
+
+
+def test_a_package_is_read_for_what_is_no_module_of_it():
+    assert "structformer.estimators.nodes" in closure("structformer.tasks.latent_tables", LIBRARY)
+
+
 def test_only_the_wanted_packages_are_followed():
     found = closure("structformer.tasks.mqar", BENCHMARKS)
     assert "structformer.tasks.mqar_data" in found
@@ -26,7 +36,7 @@ def test_a_changed_file_changes_the_digest(tmp_path, monkeypatch):
     (package / "four.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     found = closure("made_up.one", ("made_up",))
-    assert set(found) == {"made_up", "made_up.one", "made_up.two", "made_up.three"}
+    assert set(found) == {"made_up.one", "made_up.two", "made_up.three"}
     before = digest_of("made_up.one", ("made_up",))
     (package / "four.py").write_text("y = 1\n")
     assert digest_of("made_up.one", ("made_up",)) == before

@@ -45,3 +45,12 @@ def test_failures_are_counted_and_left_out():
     failed = {"data": "wine", "arm": "svm", "seed": 0, "error": "RuntimeError: no", "seconds": 1.0}
     svm = summary([*ROWS, failed], CARD)[2]
     assert (svm["failed"], svm["seeds"], svm["mean"], svm["lead"]) == (1, 0, None, None)
+
+
+def test_what_is_derived_from_all_trials_is_summed_up_with_them():
+    def best(rows):
+        top = {seed: max(row["score"] for row in rows if row["seed"] == seed) for seed in range(3)}
+        return [{**row, "changed": float(row["score"] == top[row["seed"]])} for row in rows]
+
+    ours, forest = summary(ROWS, replace(CARD, derived=best))
+    assert (ours["changed"], forest["changed"]) == (1.0, 0.0)

@@ -1,54 +1,85 @@
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from structformer.tasks.runs import Run
-from structformer.tasks.sweeps import best_rates, generator, sweep
+from structformer.tasks.benchmark import Benchmark
+from structformer.tasks.ledger import read_ledger
+from structformer.tasks.sweeps import best_rates, generator, shared, sweep
+from structformer.tasks.task_card import TaskCard
+
+CARD = TaskCard("mqar", "", "recall", "%", headline="ressformer", figures={"rate": ""}, derived=best_rates)
+SEEN: list[tuple[str, str, float, int, Path]] = []
 
 
-def measure(offset, arm, rate, seed, checkpoint):
-    assert torch.get_num_threads() >= 1
-    found = {"ours": 0.9, "theirs": 0.5}[arm] - abs(rate - 0.1) + offset * seed
-    return {
-        "arm": arm,
-        "rate": rate,
-        "seed": seed,
-        "size": 3,
-        "validation": found,
-        "curve": [checkpoint.name],
-    }
+def measure(offset, data, arm, rate, seed, checkpoint):
+    SEEN.append((data, arm, rate, seed, checkpoint))
+    found = {"ressformer": 0.9, "theirs": 0.5}[arm] - abs(rate - 0.1) + offset * seed
+    return {"validation": found, "scores": {"short": 100 * found, "long": 50 * found}}
 
 
-def test_a_sweep_shows_the_best_rates_and_then_all_rows(tmp_path):
-    run = Run(tmp_path / "task.json", {})
-    rows = sweep(run, partial(measure, 0.01), ("ours", "theirs"), (0.1, 0.3), seeds=2, workers=2)
-    assert len(rows) == 2 + 8
-    assert all("curve" not in row for row in rows)
-    assert rows[0] == {
-        "arm": "ours, best rate",
-        "rate": 0.1,
-        "seed": None,
-        "size": 3,
-        "validation": pytest.approx(0.905),
-    }
-    run.finish()
-    # The states of trainings side by side are kept in different files.
-    files = {row["curve"][0] for part in run._parts.values() for row in part["records"]}
+def run(folder, seeds=2, rates=(0.1, 0.3), offset=0.01):
+    SEEN.clear()
+    benchmark = Benchmark(CARD, False, seeds, folder)
+    return sweep(
+        benchmark, partial(measure, offset), ("lists",), ("ressformer", "theirs"), rates, {}, workers=0
+    )
+
+
+def test_a_sweep_tells_each_arm_at_its_best_rate(tmp_path):
+    rows = run(tmp_path)
+    assert [(row["data"], row["arm"], row["rate"], row["seeds"]) for row in rows] == [
+        (f"lists {name}", arm, 0.1, 2) for name in ("short", "long") for arm in ("ressformer", "theirs")
+    ]
+    assert rows[0]["mean"] == pytest.approx(90.5)
+    assert rows[3]["mean"] == pytest.approx(25.25)
+    assert rows[1]["lead"] == pytest.approx(40)
+    _, trained = read_ledger(tmp_path / "mqar.jsonl")
+    assert len(trained) == 8
+
+
+def test_a_rate_more_trains_only_that_rate(tmp_path):
+    run(tmp_path)
+    rows = run(tmp_path, rates=(0.1, 0.3, 0.12))
+    assert {rate for _, _, rate, _, _ in SEEN} == {0.12}
+    assert rows[0]["rate"] == 0.1
+
+
+def test_every_training_has_a_file_of_its_own(tmp_path):
+    run(tmp_path)
+    files = {checkpoint for *_, checkpoint in SEEN}
     assert len(files) == 8
+    assert all(file.parent == tmp_path and file.name.endswith(".partial.pt") for file in files)
 
 
 def test_the_best_rate_is_that_of_the_best_mean():
     rows = [
-        {"arm": "ours", "rate": rate, "seed": seed, "validation": value}
+        {"data": "d", "arm": f"ours, rate {rate:g}", "rate": rate, "seed": seed, "validation": value,
+         "scores": {"": value}}
         for rate, values in {1.0: (0.9, 0.1), 2.0: (0.6, 0.6)}.items()
         for seed, value in enumerate(values)
-    ]
-    assert [row["rate"] for row in best_rates(rows)] == [2.0]
+    ]  # fmt: skip
+    assert [(row["data"], row["arm"], row["rate"], row["score"]) for row in best_rates(rows)] == [
+        ("d", "ours", 2.0, 0.6)
+    ] * 2
 
 
 def test_seeds_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r"seeds must be at least 1 \(got 0\)"):
-        sweep(Run(tmp_path / "task.json", {}), partial(measure, 0.0), ("ours",), (0.1,), seeds=0, workers=1)
+        run(tmp_path, seeds=0)
+
+
+def test_what_arms_differ_in_is_not_shared():
+    @dataclass(frozen=True)
+    class Settings:
+        arms: tuple[str, ...] = ("a",)
+        rates: tuple[float, ...] = (0.1,)
+        workers: int = 2
+        tasks: tuple[int, ...] = (1,)
+        width: int = 8
+
+    assert shared(Settings(), "tasks") == {"width": 8}
 
 
 def test_generators_are_told_apart_by_their_numbers():
