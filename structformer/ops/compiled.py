@@ -43,8 +43,13 @@ def loaded(build: str) -> ctypes.CDLL | None:
     return None if spec is None or spec.origin is None else ctypes.CDLL(spec.origin)
 
 
+def runnable() -> list[str]:
+    """Return the builds that are here and that this processor can run, fastest first."""
+    able = torch.backends.cpu.get_cpu_capability()
+    names = [name for name, needed in BUILDS.items() if needed is None or able in needed]
+    return [name for name in names if loaded(name) is not None]
+
+
 @cache
 def _library() -> ctypes.CDLL | None:
-    able = torch.backends.cpu.get_cpu_capability()
-    names = (name for name, needed in BUILDS.items() if needed is None or able in needed)
-    return next((library for library in map(loaded, names) if library is not None), None)
+    return next(map(loaded, runnable()), None)

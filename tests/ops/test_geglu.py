@@ -6,7 +6,7 @@ from structformer.ops import compiled
 from structformer.ops.geglu import _geglu, geglu
 
 
-@pytest.fixture(params=[name for name in compiled.BUILDS if compiled.loaded(name) is not None] + [None])
+@pytest.fixture(params=[*compiled.runnable(), None])
 def build(request, monkeypatch):
     """Each build of the kernels in turn, then torch alone."""
     library = None if request.param is None else compiled.loaded(request.param)
