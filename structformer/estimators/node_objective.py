@@ -7,12 +7,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structformer.models.node import NodeOutput
+from structformer.graph import TokenGraph
+from structformer.models.node import NodeModel, NodeOutput
 from structformer.tokens import TokenSet
 from structformer.training.objectives import classification_loss
 
 FEWEST_TO_HIDE = 5
 """Known labels of the rarest class from which on labels are hidden in turn."""
+
+SURER = 2.0
+"""Power to which what spreads is raised before it teaches."""
+
+KEPT = 0.9
+"""Share of the teacher that stays from step to step."""
 
 
 def one_hot(target: Int[Tensor, " nodes"], classes: int) -> Float[Tensor, "nodes classes"]:
@@ -23,13 +30,14 @@ def one_hot(target: Int[Tensor, " nodes"], classes: int) -> Float[Tensor, "nodes
 class NodeObjective:
     """The loss of a training step on one graph.
 
-    With labels enough, a random half of the known labels is visible in each step and the classes of the other half are
-    asked for; beside that, what the encoder reads by itself is to fit all known labels, and elsewhere where the visible
-    ones spread.
+    All nodes are taught: what the encoder reads is to fit a teacher, which is right where labels are known, and
+    elsewhere is a moving mean of what spreads along the graph (self-training: labels first, then labels and readings),
+    made surer, and halfway brought to the shares that classes have among the known labels. The fewer labels the rarest
+    class has, n, the more it holds to what label propagation along the untrained graph says: 1 / (1 + n) of it is that.
 
-    With few (some class has less than `FEWEST_TO_HIDE`), hiding them would leave nothing to spread, and fitting
-    labels that are visible would teach the graph anything at all. All stay visible, and both parts of the model are
-    to say what label propagation along the untrained graph says: training may smooth that, and not lose it.
+    With labels enough, a random half of the known ones is visible in each step, and the classes of the other half are
+    asked for. With few (some class has less than `FEWEST_TO_HIDE`), hiding them would leave nothing to spread: all
+    stay visible, and what spreads is to fit the teacher as well.
 
     What the encoder itself adds to a loss is added as it is.
 
@@ -50,36 +58,51 @@ class NodeObjective:
         self.target, self.class_weight = target, class_weight
         self.known = (target >= 0).nonzero().flatten()
         self.labels = one_hot(target, classes)
-        self.few = int(torch.bincount(target[self.known], minlength=classes).min()) < FEWEST_TO_HIDE
+        counts = torch.bincount(target[self.known], minlength=classes)
+        self.fewest = int(counts.min())
+        self.few = self.fewest < FEWEST_TO_HIDE
+        self.shares = (counts + 1) / (counts + 1).sum()
         self.generator = torch.Generator().manual_seed(seed)
         self.anchor: Tensor | None = None
+        self.teacher: Tensor | None = None
+        self.links: TokenGraph | None = None
 
-    def prepare(self, model: nn.Module, tokens: TokenSet) -> None:
-        """Take down what the untrained model's label propagation says."""
-        if self.few:
-            with torch.no_grad():
-                spread = model.eval()(tokens, self.labels).spread
-            self.anchor = torch.where(self.labels.any(-1, keepdim=True), self.labels, spread)
+    def prepare(self, model: NodeModel, tokens: TokenSet) -> None:
+        """Find the edges, and take down what the untrained model's label propagation says."""
+        with torch.no_grad():
+            self.links = model.links(tokens)
+            self.anchor = self._taught(model.eval()(tokens, self.labels, self.links).spread)
+        self.teacher = self.anchor
 
     def __call__(self, model: nn.Module, tokens: TokenSet) -> Float[Tensor, ""]:
         """Return the loss of one step."""
         device = tokens.x.device
-        if self.anchor is not None:
-            out: NodeOutput = model(tokens, self.labels.to(device))
-            anchor = self.anchor.to(device)
-            told = F.cross_entropy(out.read, anchor) - (anchor * (out.spread + 1e-3).log()).sum(-1).mean()
-            return told + out.encoded.loss
-        order = torch.randperm(len(self.known), generator=self.generator)
-        hidden = self.known[order[: (len(order) + 1) // 2]]
-        visible = self.labels.index_fill(0, hidden, 0.0).to(device)
-        out = model(tokens, visible)
-        teacher = torch.where(visible.any(-1, keepdim=True), visible, out.spread.detach())
-        return (
-            self._fit(out.outputs, hidden.to(device))
-            + self._fit(out.read, self.known.to(device))
-            + F.cross_entropy(out.read, teacher)
-            + out.encoded.loss
-        )
+        assert self.teacher is not None
+        assert self.links is not None
+        teacher, self.links = self.teacher.to(device), self.links.to(device)
+        if self.few:
+            out: NodeOutput = model(tokens, self.labels.to(device), self.links)
+            asked = -(teacher * (out.spread + 1e-3).log()).sum(-1).mean()
+        else:
+            order = torch.randperm(len(self.known), generator=self.generator)
+            hidden = self.known[order[: (len(order) + 1) // 2]]
+            visible = self.labels.index_fill(0, hidden, 0.0).to(device)
+            out = model(tokens, visible, self.links)
+            asked = self._fit(out.outputs, hidden.to(device)) + self._fit(out.read, self.known.to(device))
+        assert self.anchor is not None
+        held = 1 / (1 + self.fewest)
+        found = held * self.anchor.to(device) + (1 - held) * self._taught(out.spread.detach())
+        self.teacher = KEPT * teacher + (1 - KEPT) * found
+        return asked + F.cross_entropy(out.read, teacher) + out.encoded.loss
+
+    def _taught(self, spread: Float[Tensor, "nodes classes"]) -> Float[Tensor, "nodes classes"]:
+        """Return what is to be learned from what spread."""
+        surer = spread**SURER
+        surer = surer / surer.sum(-1, keepdim=True)
+        balanced = surer * (self.shares.to(surer) / surer.mean(0)).sqrt()
+        balanced = balanced / balanced.sum(-1, keepdim=True)
+        labels = self.labels.to(spread)
+        return torch.where(labels.any(-1, keepdim=True), labels, balanced)
 
     def _fit(self, logits: Float[Tensor, "nodes classes"], nodes: Int[Tensor, " some"]) -> Float[Tensor, ""]:
         weight = None if self.class_weight is None else self.class_weight.to(logits)

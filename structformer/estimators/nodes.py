@@ -27,6 +27,7 @@ from structformer.models.choice import ModelName, config_from_state, config_stat
 from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.node import NodeModel, NodeOutput
 from structformer.models.pooled import TokenInput
+from structformer.nn.content_space import ContentSpace
 from structformer.tokenize import GraphTokenizer
 from structformer.tokenize.graphs import as_list
 from structformer.tokens import TokenSet
@@ -37,8 +38,10 @@ from structformer.training.objectives import classification_loss
 class NodeClassifier(ClassifierMixin, PackedEstimator):
     """Classify the nodes of a graph, some of whose labels are known.
 
-    Nodes listen to each other along the graph's own edges and along edges learned from what they hold. A node's class
-    is read from its state, and from where the known labels spread along the learned graph (label propagation).
+    Nodes listen to each other along the graph's own edges, and along edges to those that hold alike things; how much to
+    whom is learned (`NodeModel`). A node's class is read from its state, and from what the known labels, and what is
+    read of other nodes, say when they spread along the learned graph. Unlabelled nodes are learned from too: they are
+    taught what spreads to them.
 
     The graph is a networkx graph of any kind, or PyG Data or HeteroData. Nodes without attributes are described by
     their place in the graph (`GraphTokenizer`). A node attribute that is the target under another name, as networkx'
@@ -46,14 +49,14 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
     names it.
 
     Args:
-        model: "soes", which learns the graph anew in every step, or "ressformer", which repeats one block with a memory
+        model: "soes", which weighs the edges anew in every step, or "ressformer", which repeats one block with a memory
             and several experts (`ReSSFormer`).
         model_options: Further settings of that model by name, such as {"experts": 8}: fields of `SOESEncoderConfig` or
             `ReSSFormerConfig`.
         width: Features of an embedded node.
-        steps: Times that the graph is learned anew and listened along.
+        steps: Times that the edges are weighed anew and listened along.
         heads: Attention heads; must divide ``width``.
-        neighbors: Nodes that a node may listen to besides itself and those it has an edge from.
+        neighbors: Nodes most like it that a node listens to, and that listen to it, besides the graph's own edges.
         dropout: Probability of dropping a feature, raw or learned, or an attention weight.
         epochs: Most training steps; each sees the whole graph.
         learning_rate: Peak learning rate.
@@ -226,15 +229,17 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         objective = NodeObjective(target[place], classes, weight, seed)
         self._input = token_input(ordered, len(self.tokenizer_.node_types_) or 1)
         config = self._encoder_config(self._input)
+        space = ContentSpace.fit(ordered.x)
         # With few labels nothing tells how far to trust what is read, and so labels have the word.
-        self._build(self._input, config, seed, trust=8.0 if objective.few else 3.0)
+        self._build(self._input, config, seed, 8.0 if objective.few else 3.0, space.dimensions)
+        self.model_.space.load_state_dict(space.state_dict())
         objective.prepare(self.model_, ordered)
         asked = (held[place] >= 0).nonzero().flatten()
         answers = held[place][asked]
 
         def validate(model: nn.Module) -> float:
             device = next(model.parameters()).device
-            out: NodeOutput = model(ordered.to(device), objective.labels.to(device))
+            out: NodeOutput = model(ordered.to(device), objective.labels.to(device), objective.links)
             return -float(classification_loss(out.outputs[asked.to(device)].cpu(), answers, None, weight))
 
         self.history_ = run_training(
@@ -249,10 +254,12 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             title=type(self).__name__,
         )
 
-    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int, trust: float) -> None:
+    def _build(
+        self, given: TokenInput, config: SOESEncoderConfig, seed: int, trust: float, dimensions: int
+    ) -> None:
         self._exact, classes = None, len(self._classes.values)
         self.model_ = seeded(  # pyright: ignore[reportAttributeAccessIssue]
-            seed, lambda: NodeModel(given, classes, config, trust=trust)
+            seed, lambda: NodeModel(given, classes, config, trust=trust, dimensions=dimensions)
         )
 
     def _outputs(self, graph: Any, known: Any) -> tuple[TokenSet, NodeOutput, Int[Tensor, " nodes"]]:
@@ -281,6 +288,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             **super()._state(),
             "input": asdict(self._input),
             "config": config_state(self.model_.encoder.config),
+            "dimensions": self.model_.space.dimensions,
             "classes": self._classes.to_dict(),
             "nodes": self._nodes,
             "mark": self._mark,
@@ -292,7 +300,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self.classes_ = self._classes.values
         self._nodes, self._mark = state["nodes"], state["mark"]
         self._input = TokenInput(**state["input"])
-        self._build(self._input, config_from_state(state["config"]), seed=0, trust=1.0)
+        self._build(self._input, config_from_state(state["config"]), 0, 1.0, int(state["dimensions"]))
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**super()._tensors(), "known": self._known}
@@ -322,12 +330,17 @@ def one_graph(graph: Any) -> Any:
 
 
 def fingerprint(tokens: TokenSet, names: Sequence[str]) -> str:
-    """Return what tells a graph from others, however its nodes are ordered: the names and edges of its nodes."""
+    """Return what tells a graph from others, however its nodes are ordered: the names and edges of its nodes.
+
+    Of a graph without edges, whose nodes may be mere numbers, it is what they hold.
+    """
     order = np.argsort(np.array(names), kind="stable")
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
     said = hashlib.blake2b("\0".join(str(names[i]) for i in order.tolist()).encode(), digest_size=16)
-    if tokens.edge_index is not None:
+    if tokens.edge_index is None or not tokens.edge_index.numel():
+        said.update(np.ascontiguousarray(tokens.x.numpy()[order]).tobytes())
+    else:
         edges = rank[tokens.edge_index.numpy()]
         said.update(np.ascontiguousarray(edges[:, np.lexsort(edges)]).tobytes())
     return said.hexdigest()

@@ -206,14 +206,14 @@ def given_edges(
         raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
     if edge_index is None:
         return None, None
-    if graph is not None:
+    if graph is not None and edge_attr is None:
         raise ValueError("graph and edge_index were both given; edges of a graph are marked in graph.given")
     found = 0 if edge_attr is None else edge_attr.shape[1]
     if found != config.edge_features:
         raise ValueError(
             f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
         )
-    given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr)
+    given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr) if graph is None else None
     return given, None if edge_attr is None else EdgeFeatures(edge_index, edge_attr, len(h))
 
 
@@ -256,8 +256,10 @@ class SOESEncoder(nn.Module):
             ptr: Boundaries of the sets; None is one set.
             edge_index: The data's own edges, source → target.
             edge_attr: Their attributes, ``config.edge_features`` wide.
-            graph: Edges to attend along in every step, with nothing searched; their weights are learned. With it
-                the encoder can be compiled as a whole: ``torch.compile(encoder, fullgraph=True)``.
+            graph: Edges to attend along in every step, with nothing searched; their weights are learned, and weights
+                that they have already are a prior (see `SOES`). ``edge_index`` only tells whose attributes
+                ``edge_attr`` are then. With a graph the encoder can be compiled as a whole:
+                ``torch.compile(encoder, fullgraph=True)``.
             causal: Let a token listen only to itself and to earlier tokens of its set.
 
         Raises:
@@ -277,7 +279,7 @@ class SOESEncoder(nn.Module):
             block = self.blocks[0 if config.shared else step]
             run = partial(recomputed, block) if recomputes else block
             h, learned = run(h, ptr, given, topology, edges, causal)
-            topology = learned if keep else None
+            topology = graph or (learned.with_weight(None) if keep else None)
             graphs.append(learned)
         return Encoded(self.norm(h), graphs)
 

@@ -13,6 +13,7 @@ from structformer.graph import TokenGraph
 from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
 from structformer.models.pooled import TokenInput, encode, prefer_given
+from structformer.nn.content_space import ContentSpace
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
 from structformer.ops import edge_sum
@@ -26,7 +27,7 @@ class NodeOutput:
     Attributes:
         outputs: Class scores.
         read: Their part that the encoder reads.
-        spread: The class distribution that known labels bring; uniform where none arrives.
+        spread: The class distribution that labels and readings bring; uniform where nothing arrives.
         encoded: The encoded tokens.
     """
 
@@ -37,14 +38,16 @@ class NodeOutput:
 
 
 class NodeModel(nn.Module):
-    """Embed tokens, encode them along given and learned edges, read out each token.
+    """Embed tokens, encode them along given edges and along those that their content suggests, read out each token.
 
-    The class scores are the sum of what the encoder reads from features and of what the known labels say when
-    they spread along the graph (label propagation: Zhou et al. 2004, with the graph's weights Â):
+    Edges are found once, by content (`ContentSpace`); every step weighs them anew. The class scores are the sum of what
+    the encoder reads, and of what labels and readings say when they spread along the learned weights Â (after Zhou et
+    al. 2004; personalised PageRank of predictions: Gasteiger et al. 2019):
 
-        logits = head(h) + e^κ log(F + ε),   F ← α Â F + (1 − α) Y, rows normalised,
+        logits = r + e^κ log(F + ε),   r = head(h),   F ← α Â F + (1 − α) Z, rows normalised,
 
-    where Y is one-hot on the labelled tokens. Where no label arrives F is uniform and says nothing.
+    where Z is one-hot on the labelled tokens, and elsewhere what is read, as loud as it is sure:
+    Z = (1 − H(p) / log C) p with p = softmax(r). Where nothing arrives F is uniform and says nothing.
 
     Args:
         tokens: What raw tokens look like.
@@ -53,7 +56,8 @@ class NodeModel(nn.Module):
         spread: α, how far labels travel.
         rounds: Times that labels are passed on.
         given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
-        trust: Initial e^κ, the weight of what labels say beside what is read.
+        trust: Initial e^κ, the weight of what spreads beside what is read.
+        dimensions: Of the space in which content is compared; see `ContentSpace`.
     """
 
     def __init__(
@@ -65,8 +69,10 @@ class NodeModel(nn.Module):
         rounds: int = 20,
         given_bonus: float = 6.0,
         trust: float = 3.0,
+        dimensions: int = 0,
     ) -> None:
         super().__init__()
+        self.space = ContentSpace(tokens.features, dimensions)
         self.embedding = FeatureEmbedding(
             tokens.features, config.width, tokens.bins, tokens.token_types, dropout=config.dropout
         )
@@ -77,19 +83,47 @@ class NodeModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_trust = nn.Parameter(torch.tensor(math.log(trust)))
-        # Labels spread along the data's own edges; learned ones, about which little is known yet, must not
-        # outweigh them. Training may change that.
-        prefer_given(self.encoder, given_bonus, sharpness=1.0)
+        # Labels spread along the data's own edges and along likeness; what is learned, about which little is known
+        # yet, must not outweigh them. Training may change that.
+        prefer_given(self.encoder, given_bonus, sharpness=0.5)
         self.spread, self.rounds = spread, rounds
 
-    def forward(self, tokens: TokenSet, labels: Float[Tensor, "tokens classes"] | None = None) -> NodeOutput:
-        """Return class scores of each token; ``labels`` is one-hot where known, zero rows elsewhere."""
-        encoded = encode(self.embedding, self.encoder, tokens)
+    def links(self, tokens: TokenSet) -> TokenGraph:
+        """Return the edges along which tokens may listen, with what is thought of them before anything is learned."""
+        config, given = self.encoder.config, None
+        if tokens.edge_index is not None:
+            given = TokenGraph.from_edge_index(tokens.edge_index, len(tokens.x), ptr=tokens.ptr)
+        k = config.neighbors if config.learn else 0
+        return self.space.graph(tokens.x, k, tokens.ptr, given, config.search)
+
+    def forward(
+        self,
+        tokens: TokenSet,
+        labels: Float[Tensor, "tokens classes"] | None = None,
+        links: TokenGraph | None = None,
+    ) -> NodeOutput:
+        """Return class scores of each token.
+
+        Args:
+            tokens: The tokens, with their own edges.
+            labels: One-hot where known, zero rows elsewhere; None knows none.
+            links: What `links` returns, where it was asked for before.
+        """
+        links = self.links(tokens) if links is None else links
+        encoded = encode(self.embedding, self.encoder, tokens, links)
         read = self.head(self.dropout(encoded.tokens))
         if labels is None:
             labels = torch.zeros_like(read)
-        spread = propagate(encoded.graphs[-1], labels, self.spread, self.rounds)
+        said = torch.where(labels.any(-1, keepdim=True), labels, sure(read))
+        spread = propagate(encoded.graphs[-1], said, self.spread, self.rounds)
         return NodeOutput(read + self.log_trust.exp() * (spread + 1e-3).log(), read, spread, encoded)
+
+
+def sure(read: Float[Tensor, "tokens classes"]) -> Float[Tensor, "tokens classes"]:
+    """Return class distributions that add up to how sure they are: 1 for a single class, 0 for all alike."""
+    log = read.log_softmax(-1)
+    share = log.exp()
+    return (1 + (share * log).sum(-1, keepdim=True) / math.log(read.shape[1])) * share
 
 
 def propagate(

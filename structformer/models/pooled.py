@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structformer.graph import TokenGraph
 from structformer.models.choice import Encoder, build_encoder
 from structformer.models.encoder import Encoded, SOESBlock, SOESEncoderConfig
 from structformer.models.ressformer_block import ReSSFormerBlock
@@ -89,11 +90,14 @@ def prefer_given(encoder: Encoder, bonus: float, sharpness: float | None = None)
             nn.init.constant_(block.structure.log_sharpness, math.log(sharpness))
 
 
-def encode(embedding: FeatureEmbedding, encoder: Encoder, tokens: TokenSet) -> Encoded:
-    """Embed and encode the tokens of a packed batch along its own edges and the learned ones."""
+def encode(
+    embedding: FeatureEmbedding, encoder: Encoder, tokens: TokenSet, links: TokenGraph | None = None
+) -> Encoded:
+    """Embed and encode the tokens of a packed batch along its own edges and the learned ones, or along links alone."""
     h = embedding(tokens.x, tokens.get("token_type"))
     edge_attr = edge_attributes(tokens, encoder.config, h)
-    return encoder(h, tokens.ptr, edge_index=tokens.edge_index, edge_attr=edge_attr)
+    edge_index = None if links is not None and edge_attr is None else tokens.edge_index
+    return encoder(h, tokens.ptr, edge_index=edge_index, edge_attr=edge_attr, graph=links)
 
 
 def edge_attributes(tokens: TokenSet, config: SOESEncoderConfig, like: Tensor) -> Tensor | None:

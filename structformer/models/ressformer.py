@@ -136,7 +136,7 @@ class ReSSFormer(nn.Module):
             ptr: Boundaries of the sets; None is one set.
             edge_index: The data's own edges, source → target.
             edge_attr: Their attributes, ``config.edge_features`` wide.
-            graph: Edges to attend along in every step, with nothing searched.
+            graph: Edges to attend along in every step, with nothing searched; see `SOESEncoder`.
             memory: Slots of an earlier segment of the same sets, to begin with.
             steps: Steps to take; None is as configured.
             causal: Let a token listen only to itself and to earlier tokens of its set.

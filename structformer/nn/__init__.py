@@ -1,6 +1,7 @@
 """Layers: structure, attention, experts, recurrence and memory, embeddings, read-outs."""
 
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.content_space import ContentSpace
 from structformer.nn.convolution import ShortConvolution
 from structformer.nn.embedding import CellEmbedding, FeatureEmbedding
 from structformer.nn.feedforward import FeedForward
@@ -20,6 +21,7 @@ __all__ = [
     "ASAMConfig",
     "BlockOutput",
     "CellEmbedding",
+    "ContentSpace",
     "DeepShallowMemory",
     "DeepShallowMemoryConfig",
     "ExpertsOutput",

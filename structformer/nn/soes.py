@@ -93,7 +93,8 @@ class SOES(nn.Module):
             speaker: Other states of the same tokens, by which they are chosen; None is ``h``.
             source_ptr: Boundaries of the sets of ``source``, as many sets as ``ptr`` has.
             given: The data's own edges, always kept.
-            topology: Edges to weigh, with nothing searched (a graph known from an earlier step).
+            topology: Edges to weigh, with nothing searched (a graph known from an earlier step). Weights that they
+                have already are what is thought of them before: their logarithms are added to the affinities.
             exclude_self: Leave out the token itself (rows that carry their labels must not see their own).
                 A ``source`` then holds other states of the same tokens.
             causal: Let a token listen only to itself and to earlier tokens of its set.
@@ -119,7 +120,7 @@ class SOES(nn.Module):
                 given=given,
                 method=self.config.search,
             )
-        return self.weigh(u, w, graph)
+        return self.weigh(u, w, graph, None if topology is None else topology.weight)
 
     def listening(self, h: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens affinity"]:
         """Return u_i, by which a token chooses whom it listens to."""
@@ -134,9 +135,13 @@ class SOES(nn.Module):
         u: Float[Tensor, "targets affinity"],
         w: Float[Tensor, "sources affinity"],
         graph: TokenGraph,
+        prior: Float[Tensor, "edges"] | None = None,
     ) -> TokenGraph:
-        """Return the graph with the weights Â of its edges."""
+        """Return the graph with the weights Â of its edges; a prior multiplies what they would be."""
         bonus = None if graph.given is None else self.given_bonus * graph.given.to(u.dtype)
+        if prior is not None:
+            known = prior.to(u.dtype).clamp(min=1e-12).log()
+            bonus = known if bonus is None else bonus + known
         sharp = (self.log_sharpness.exp() * u)[:, None]
         weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)
         return graph.with_weight(weight.squeeze(1))

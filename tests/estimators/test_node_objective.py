@@ -31,9 +31,12 @@ class Recorder(torch.nn.Module):
         super().__init__()
         self.model, self.seen = model(), []
 
-    def forward(self, tokens, labels):
+    def links(self, tokens):
+        return self.model.links(tokens)
+
+    def forward(self, tokens, labels, links):
         self.seen.append(labels.any(-1))
-        return self.model(tokens, labels)
+        return self.model(tokens, labels, links)
 
 
 def test_one_hot_has_no_ones_where_nothing_is_known():
@@ -47,12 +50,16 @@ def test_half_of_many_labels_is_hidden_in_turn(rng):
     objective.prepare(recorder, tokens)
     for _ in range(5):
         objective(recorder, tokens)
+    # The first look is that of the untrained model, at all known labels.
+    assert torch.equal(recorder.seen.pop(0), known)
     seen = torch.stack(recorder.seen)
     assert (seen.sum(1) == 11).all()
     assert not seen[:, ~known].any()
     assert len({tuple(row.tolist()) for row in seen}) > 1
     again = Recorder()
     other = NodeObjective(target(23), CLASSES, None, seed=0)
+    other.prepare(again, tokens)
+    again.seen.clear()
     for _ in range(5):
         other(again, tokens)
     assert torch.equal(torch.stack(again.seen), seen)
@@ -81,6 +88,36 @@ def test_few_labels_all_stay_visible_and_spread_as_at_first(rng):
     assert torch.equal(out.spread[sure].argmax(1), first[sure].argmax(1))
     before = F.cross_entropy(torch.zeros_like(first), first)
     assert F.cross_entropy(out.read, first) < before - 0.02, "the encoder learns to say the same"
+
+
+def test_the_teacher_is_right_where_labels_are_known_and_surer_than_what_spreads(rng):
+    tokens, fresh = nodes(rng), model()
+    objective = NodeObjective(target(7), CLASSES, None, seed=0)
+    objective.prepare(fresh, tokens)
+    spread = fresh.eval()(tokens, one_hot(target(7), CLASSES)).spread
+    assert torch.equal(objective.teacher[:7], one_hot(target(7), CLASSES)[:7])
+    torch.testing.assert_close(objective.teacher.sum(1), torch.ones(31))
+    assert objective.teacher[7:].amax(1).mean() > spread[7:].amax(1).mean() + 0.05
+
+
+def test_the_teacher_goes_halfway_to_the_shares_of_the_known_labels():
+    labels = torch.tensor([0] * 6 + [1, -1, -1, -1])
+    objective = NodeObjective(labels, 2, None, seed=0)
+    found = objective._taught(torch.full((10, 2), 0.5))[7:]
+    odds = (7 / 2) ** 0.5  # seven and two of nine, each one more than there are
+    torch.testing.assert_close(found[:, 0] / found[:, 1], torch.full((3,), odds))
+
+
+@pytest.mark.parametrize(("each", "held"), [(1, 0.5), (4, 0.2)])
+def test_the_fewer_labels_the_more_the_teacher_holds_to_the_beginning(rng, monkeypatch, each, held):
+    tokens, fresh = nodes(rng), model()
+    objective = NodeObjective(target(CLASSES * each), CLASSES, None, seed=0)
+    objective.prepare(fresh, tokens)
+    first, uniform = objective.teacher, torch.full((31, CLASSES), 1 / CLASSES)
+    monkeypatch.setattr(objective, "_taught", lambda spread: uniform)
+    for _ in range(150):
+        objective(fresh, tokens)
+    torch.testing.assert_close(objective.teacher, held * first + (1 - held) * uniform)
 
 
 @pytest.mark.parametrize("known", [7, 23])

@@ -194,6 +194,13 @@ def test_what_tells_a_graph_from_others():
     assert fingerprint(ring, ["a", "b", "c"]) == fingerprint(ring, ["b", "c", "a"]), "it is the same ring"
     assert fingerprint(ring, ["a", "b", "c"]) != fingerprint(ring, ["a", "c", "b"]), "it runs the other way"
     assert fingerprint(ring, ["a", "b", "c"]) != fingerprint(ring, ["a", "b", "d"])
+    alone = TokenSet(torch.tensor([[1.0], [2.0], [3.0]]))
+    assert fingerprint(alone, ["a", "b", "c"]) == fingerprint(
+        alone.permute(torch.tensor([1, 2, 0])), ["b", "c", "a"]
+    )
+    assert fingerprint(alone, ["a", "b", "c"]) != fingerprint(alone, ["b", "c", "a"]), (
+        "they hold other things"
+    )
     open_end = TokenSet(torch.zeros(3, 1), edge_index=edges[:, :2])
     assert fingerprint(ring, ["a", "b", "c"]) != fingerprint(open_end, ["a", "b", "c"])
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
 from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
-from structformer.models.node import propagate
+from structformer.models.node import propagate, sure
 from structformer.models.ressformer import ReSSFormerConfig
 from structformer.tokens import TokenSet
 
@@ -112,6 +112,24 @@ def test_no_labels_are_labels_of_nobody(rng):
     tokens, read = nodes(rng), model()
     out = read(tokens)
     assert torch.equal(out.outputs, read(tokens, torch.zeros_like(out.outputs)).outputs)
-    assert (out.spread == 1 / CLASSES).all()
+    with torch.no_grad():
+        silent = model()
+        silent.head.weight.zero_()
+        silent.head.bias.zero_()
+    assert (silent(tokens).spread == 1 / CLASSES).all()
     (grad,) = torch.autograd.grad(out.outputs[3, 0], read.head.weight)
     assert grad.abs().sum() > 0, "what the encoder reads still counts"
+
+
+def test_what_is_read_spreads_as_loudly_as_it_is_sure():
+    found = sure(torch.tensor([[9.0, -9.0, -9.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]))
+    torch.testing.assert_close(found[0], torch.tensor([1.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], torch.zeros(3), atol=1e-6, rtol=0)
+    shares = torch.tensor([2.0, 0.0, 0.0]).softmax(0)
+    loud = 1 + float((shares * shares.log()).sum()) / torch.tensor(3.0).log()
+    torch.testing.assert_close(found[2], loud * shares)
+
+
+def test_links_asked_for_before_are_the_same_links(rng):
+    tokens, read = nodes(rng), model()
+    assert torch.equal(read(tokens, labels(), read.links(tokens)).outputs, read(tokens, labels()).outputs)

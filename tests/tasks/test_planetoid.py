@@ -23,7 +23,8 @@ def test_a_run_compares_the_arms_of_each_protocol_and_is_not_repeated(cora, tmp_
         ("cora, no graph", "soes, both"),
         ("cora, no graph", "kNN-GCN"),
     ]
-    assert all(14 < row["mean"] <= 100 for row in rows)
+    # Labels spread without any learning; what two steps of another network have learned is chance.
+    assert all((50 if row["arm"] == "soes, both" else 0) < row["mean"] <= 100 for row in rows)
     assert [row["changed"] for row in rows if row["arm"] == "soes, both"] == [0, 0]
     monkeypatch.setattr(node_comparison, "final_trial", lambda *_: 1 / 0)
     assert run(True, 1, TINY, tmp_path) == rows
