@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +53,13 @@ def word_vocabulary(stories: Iterable[Story]) -> Vocabulary:
         for part in (*story.sentences, story.question, answer_parts(story.answer))
         for word in part
     )
+
+
+def rarity(stories: Iterable[Story], words: Vocabulary) -> tuple[float, ...]:
+    """Return log (1 + n)/(1 + n_w) for each word, of n sentences and questions that are n_w with it; 0 for number 0."""
+    told = [set(words.ids(part)) for story in stories for part in (*story.sentences, story.question)]
+    count = Counter(word for part in told for word in part)
+    return 0.0, *(math.log((1 + len(told)) / (1 + count[word])) for word in range(1, len(words)))
 
 
 def answer_parts(answer: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from structformer.datasets.stories import TASKS
 from structformer.models.text_qa import TextQAConfig
 
 from .babi import stories
-from .babi_data import Vocabulary, answer_vocabulary, word_vocabulary
+from .babi_data import Vocabulary, answer_vocabulary, rarity, word_vocabulary
 from .benchmark import Benchmark
 from .distractors_data import SentencePool, frequent_words, hide, sentence_pool, tokens_for_share
 from .distractors_plot import draw
@@ -204,7 +204,8 @@ def hidden(settings: DistractorSettings) -> Hidden:
             for story, length in zip(tested, lengths, strict=True)
         ]
     words = word_vocabulary(parts[0])
-    lexicon = Lexicon(Vocabulary.of((*words.words, *known)), answer_vocabulary(parts[0]))
+    known_words = Vocabulary.of((*words.words, *known))
+    lexicon = Lexicon(known_words, answer_vocabulary(parts[0]), rarity(learned, known_words))
     validation = _hidden(parts[1], pools[1], settings.length, settings.length, VALIDATION, 0)
     return Hidden(lexicon, learned, validation, test)
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from structformer.models.text_qa import TextQA, TextQAConfig, TextQAOutput
 
-from .babi_data import Vocabulary, answer_parts, answer_vocabulary, pack, word_vocabulary
+from .babi_data import Vocabulary, answer_parts, answer_vocabulary, pack, rarity, word_vocabulary
 from .baselines.stories import DenseEncoder
 from .sweeps import TRAINING, generator
 from .training import Losses
@@ -27,10 +27,12 @@ class Lexicon:
     Attributes:
         words: Words of sentences, questions and answers.
         answers: Whole answers; a list such as "milk,apple" is one.
+        rarity: How much it says that two sentences share a word, for each number of a word.
     """
 
     words: Vocabulary
     answers: Vocabulary
+    rarity: tuple[float, ...]
 
     @property
     def answer_words(self) -> tuple[tuple[int, ...], ...]:
@@ -40,7 +42,8 @@ class Lexicon:
     @classmethod
     def of(cls, stories: Sequence[Story]) -> Lexicon:
         """Number the words and answers of these stories."""
-        return cls(word_vocabulary(stories), answer_vocabulary(stories))
+        words = word_vocabulary(stories)
+        return cls(words, answer_vocabulary(stories), rarity(stories, words))
 
 
 def build(arm: str, config: TextQAConfig, lexicon: Lexicon) -> TextQA:
@@ -51,7 +54,10 @@ def build(arm: str, config: TextQAConfig, lexicon: Lexicon) -> TextQA:
     """
     if arm not in ARMS:
         raise ValueError(f"arm must be one of {', '.join(ARMS)} (got {arm!r})")
-    model = TextQA(replace(config, vocabulary=len(lexicon.words), answers=lexicon.answer_words))
+    config = replace(
+        config, vocabulary=len(lexicon.words), answers=lexicon.answer_words, rarity=lexicon.rarity
+    )
+    model = TextQA(config if arm == OURS else replace(config, reach=0, edge_features=0))
     if arm != OURS:
         shared = arm == UNIVERSAL
         model.encoder = DenseEncoder(

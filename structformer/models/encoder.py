@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from structformer.graph import TokenGraph
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.soes import SOES, SOESConfig
 from structformer.ops import Normalizer
@@ -159,61 +160,37 @@ def recomputed(
     return h, topology.with_weight(weight)
 
 
-class EdgeFeatures:
-    """Attributes of the data's own edges, looked up along any graph over the same tokens.
-
-    Args:
-        edge_index: [2, edges], source → target. Attributes of parallel edges are added up.
-        attributes: [edges, features].
-        num_tokens: Tokens of the packed batch.
-    """
-
-    def __init__(
-        self,
-        edge_index: Int[Tensor, "2 edges"],
-        attributes: Float[Tensor, "edges features"],
-        num_tokens: int,
-    ) -> None:
-        keys, place = torch.unique(edge_index[1] * num_tokens + edge_index[0], return_inverse=True)
-        self.keys, self.num_tokens = keys, num_tokens
-        self.values = attributes.new_zeros(len(keys), attributes.shape[1]).index_add_(0, place, attributes)
-
-    def along(self, graph: TokenGraph) -> Float[Tensor, "edges features"]:
-        """Return one row an edge of ``graph``: its attributes, or zeros where the data has no such edge."""
-        if not len(self.keys):
-            return self.values.new_zeros(graph.num_edges, self.values.shape[1])
-        wanted = graph.row * self.num_tokens + graph.col
-        place = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
-        found = self.keys[place] == wanted
-        return self.values[place] * found[:, None].to(self.values.dtype)
-
-
 def given_edges(
     config: SOESEncoderConfig,
     h: Float[Tensor, "tokens width"],
     ptr: Int[Tensor, "pointers"],
     edge_index: Int[Tensor, "2 edges"] | None,
     edge_attr: Float[Tensor, "edges features"] | None,
+    edge_weight: Float[Tensor, "edges"] | None,
     graph: TokenGraph | None,
 ) -> tuple[TokenGraph | None, EdgeFeatures | None]:
     """Check what an encoder is given, and return the data's own edges and their attributes.
 
     Raises:
-        ValueError: ``h`` has another width than the encoder, edge attributes are missing or unwanted, an edge joins
-            two sets, or edges are given twice.
+        ValueError: ``h`` has another width than the encoder, edge attributes are missing or unwanted, weights are not
+            positive or have no edges, an edge joins two sets, or edges are given twice.
     """
     if h.shape[-1] != config.width:
         raise ValueError(f"h must have {config.width} features, the encoder's width (got {h.shape[-1]})")
+    if edge_weight is not None and (edge_index is None or graph is not None):
+        raise ValueError("edge_weight goes with edge_index alone; the weights of a graph are its own")
     if edge_index is None:
         return None, None
     if graph is not None and edge_attr is None:
         raise ValueError("graph and edge_index were both given; edges of a graph are marked in graph.given")
+    if edge_weight is not None and not bool((edge_weight > 0).all()):
+        raise ValueError(f"edge_weight must be positive (got {float(edge_weight.min())})")
     found = 0 if edge_attr is None else edge_attr.shape[1]
     if found != config.edge_features:
         raise ValueError(
             f"edge_attr must have {config.edge_features} features, as the encoder expects (got {found})"
         )
-    given = TokenGraph.from_edge_index(edge_index, len(h), ptr=ptr) if graph is None else None
+    given = TokenGraph.from_edge_index(edge_index, len(h), edge_weight, ptr=ptr) if graph is None else None
     return given, None if edge_attr is None else EdgeFeatures(edge_index, edge_attr, len(h))
 
 
@@ -246,6 +223,7 @@ class SOESEncoder(nn.Module):
         *,
         edge_index: Int[Tensor, "2 edges"] | None = None,
         edge_attr: Float[Tensor, "edges features"] | None = None,
+        edge_weight: Float[Tensor, "edges"] | None = None,
         graph: TokenGraph | None = None,
         causal: bool = False,
     ) -> Encoded:
@@ -256,6 +234,7 @@ class SOESEncoder(nn.Module):
             ptr: Boundaries of the sets; None is one set.
             edge_index: The data's own edges, source → target.
             edge_attr: Their attributes, ``config.edge_features`` wide.
+            edge_weight: What is thought of them before, positive; see `SOES`.
             graph: Edges to attend along in every step, with nothing searched; their weights are learned, and weights
                 that they have already are a prior (see `SOES`). ``edge_index`` only tells whose attributes
                 ``edge_attr`` are then. With a graph the encoder can be compiled as a whole:
@@ -264,12 +243,12 @@ class SOESEncoder(nn.Module):
 
         Raises:
             ValueError: ``h`` has another width than the encoder, edge attributes are missing or unwanted,
-                or an edge joins two sets.
+                weights are not positive, or an edge joins two sets.
         """
         config = self.config
         if ptr is None:
             ptr = torch.tensor([0, len(h)], device=h.device)
-        given, edges = given_edges(config, h, ptr, edge_index, edge_attr, graph)
+        given, edges = given_edges(config, h, ptr, edge_index, edge_attr, edge_weight, graph)
         # Where every token may listen to all others of its set, the search has but one answer.
         complete = graph is None and config.learn and self._largest(ptr) - 1 <= config.neighbors
         topology, keep = graph, graph is not None or complete or not config.learn

@@ -123,6 +123,7 @@ class ReSSFormer(nn.Module):
         *,
         edge_index: Int[Tensor, "2 edges"] | None = None,
         edge_attr: Float[Tensor, "edges features"] | None = None,
+        edge_weight: Float[Tensor, "edges"] | None = None,
         graph: TokenGraph | None = None,
         memory: Float[Tensor, "sets slots width"] | None = None,
         steps: int | None = None,
@@ -136,6 +137,7 @@ class ReSSFormer(nn.Module):
             ptr: Boundaries of the sets; None is one set.
             edge_index: The data's own edges, source → target.
             edge_attr: Their attributes, ``config.edge_features`` wide.
+            edge_weight: What is thought of them before, positive; see `SOES`.
             graph: Edges to attend along in every step, with nothing searched; see `SOESEncoder`.
             memory: Slots of an earlier segment of the same sets, to begin with.
             steps: Steps to take; None is as configured.
@@ -147,7 +149,7 @@ class ReSSFormer(nn.Module):
             ValueError: As in `SOESEncoder` and `R2MU`.
         """
         ptr = torch.tensor([0, len(h)], device=h.device) if ptr is None else ptr
-        given, edges = given_edges(self.config, h, ptr, edge_index, edge_attr, graph)
+        given, edges = given_edges(self.config, h, ptr, edge_index, edge_attr, edge_weight, graph)
 
         drops = self._drops(ptr, len(h))
         if drops is not None:

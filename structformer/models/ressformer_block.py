@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import EdgeFeatures
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.moe import MixtureOfExperts, MixtureOfExpertsConfig
 from structformer.nn.set_dropout import SetDropout

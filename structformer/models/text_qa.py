@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from structformer.graph import TokenGraph
 from structformer.models.ressformer import Reasoned, ReSSFormer, ReSSFormerConfig
 from structformer.nn.linear import Linear
+from structformer.nn.shared_words import SharedWords
 from structformer.ops import edge_sum, edge_weights, segment_sum
 from structformer.ops.segment import row_index
 
@@ -26,14 +27,19 @@ class TextQAConfig(ReSSFormerConfig):
         places: Words of a sentence that are told apart by their place; later ones share the last place.
         stretch: In training the ages of a story's sentences are stretched by a factor drawn from 1 to 1 + stretch, so
             that longer stories than those trained on are nothing new (cf. randomised positions, arXiv 2305.16843).
-        word_dropout: In training, probability that a word of the story is not read.
+        reach: A word that several sentences have links each of them to so many before it and so many after it (see
+            `SharedWords`); 0 links none, and goes with ``edge_features`` 0.
+        rarity: How much it says that two sentences share a word, for each word, such as its inverse document
+            frequency in the training stories; words with 0 link nothing. Empty is 1 for all.
     """
 
     vocabulary: int = 256
     answers: tuple[tuple[int, ...], ...] = ((0,), (1,))
     places: int = 16
     stretch: float = 1.0
-    word_dropout: float = 0.0
+    edge_features: int = 8
+    reach: int = 16
+    rarity: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,8 +53,16 @@ class TextQAConfig(ReSSFormerConfig):
             raise ValueError(f"answers must be of words 0 to {self.vocabulary - 1} (got {sorted(unknown)})")
         if self.stretch < 0:
             raise ValueError(f"stretch must be at least 0 (got {self.stretch})")
-        if not 0 <= self.word_dropout < 1:
-            raise ValueError(f"word_dropout must be at least 0 and below 1 (got {self.word_dropout})")
+        if self.reach < 0:
+            raise ValueError(f"reach must be at least 0 (got {self.reach})")
+        if self.rarity and len(self.rarity) != self.vocabulary:
+            raise ValueError(f"rarity must be given for {self.vocabulary} words (got {len(self.rarity)})")
+        if self.rarity and not 0 <= min(self.rarity) <= max(self.rarity) < math.inf:
+            raise ValueError(
+                f"rarity must be finite and at least 0 (got {min(self.rarity)} to {max(self.rarity)})"
+            )
+        if self.edge_features and not self.reach:
+            raise ValueError("edge_features must be 0 where reach is: there are no edges to carry them")
 
 
 @dataclass
@@ -80,10 +94,11 @@ class TextQA(nn.Module):
     networks, arXiv 1612.03969, eq. 1). The weights of half the features start near one, so that a word counts alike
     wherever it stands, those of the others at random, so that who did it and to whom it was done can be told apart.
     To it is added its age, how many sentences come between it and the question, as sinusoids through a learned map:
-    the only way in which the order of sentences enters. A `ReSSFormer` lets sentences and question listen to each
-    other; then the question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own
-    story (the evidence). Answers are texts as well, read by the same words and places as a_y, so that what a sentence
-    says can be said again: an answer's score is ⟨U Σ e W_v h + V q, a_y⟩·2/√D + b_y.
+    the only way in which the order of sentences enters. Sentences that share words are linked (`SharedWords`). A
+    `ReSSFormer` lets sentences and question listen to each other, along these links and those it learns; then the
+    question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own story (the evidence).
+    Answers are texts as well, read by the same words and places as a_y, so that what a sentence says can be said
+    again: an answer's score is ⟨U Σ e W_v h + V q, a_y⟩·2/√D + b_y.
 
     Examples:
         >>> import torch, structformer as sf
@@ -98,6 +113,7 @@ class TextQA(nn.Module):
     SPREAD = 0.5  # of the words' vectors at first
     answer_words: Tensor
     answer_of: Tensor
+    answer_begins: Tensor
 
     def __init__(self, config: TextQAConfig) -> None:
         super().__init__()
@@ -111,6 +127,10 @@ class TextQA(nn.Module):
         self.age = Linear(width, width, bias=False)
         self.question = nn.Parameter(self.SPREAD * torch.randn(width))
         self.norm = nn.LayerNorm(width)
+        rarity = torch.tensor(config.rarity or (1.0,) * config.vocabulary)
+        self.links = (
+            SharedWords(rarity, config.places, config.edge_features, config.reach) if config.reach else None
+        )
         self.encoder = ReSSFormer(config)
         self.ask, self.key = Linear(width, width), Linear(width, width, bias=False)
         self.value, self.heard = Linear(width, width), Linear(width, width, bias=False)
@@ -124,8 +144,10 @@ class TextQA(nn.Module):
         self.prior = nn.Parameter(torch.zeros(len(config.answers)))
         words = torch.tensor([word for answer in config.answers for word in answer])
         number = [number for number, answer in enumerate(config.answers) for _ in answer]
+        begins = torch.tensor([0, *map(len, config.answers)]).cumsum(0)
         self.register_buffer("answer_words", words, persistent=False)
         self.register_buffer("answer_of", torch.tensor(number), persistent=False)
+        self.register_buffer("answer_begins", begins, persistent=False)
 
     def forward(
         self, words: Int[Tensor, "words"], ptr: Int[Tensor, "pointers"], sentence: Int[Tensor, "words"]
@@ -145,27 +167,28 @@ class TextQA(nn.Module):
         count = sentence[ptr[1:] - 1] + 1
         bounds = torch.cat([count.new_zeros(1), count.cumsum(0)])
         owner = sentence + bounds[story]
-        h = self._sentences(words, owner, int(bounds[-1]))
+        begins = torch.searchsorted(owner, torch.arange(int(bounds[-1]) + 1, device=owner.device))
+        h = self._sentences(words, owner, begins)
         last = bounds[1:] - 1
         h = self.norm(h + self.age(self._age(bounds).to(h.dtype))).index_add(
             0, last, self.question.expand(len(last), -1)
         )
-        encoded = self.encoder(h, bounds)
+        if self.links is None:
+            encoded = self.encoder(h, bounds)
+        else:
+            links = self.links(words, owner, story, begins)
+            roles = links.attributes if self.config.edge_features else None
+            encoded = self.encoder(
+                h, bounds, edge_index=links.edge_index, edge_weight=links.weight, edge_attr=roles
+            )
         return self._answered(encoded, bounds, last)
 
     def _sentences(
-        self,
-        words: Int[Tensor, "words"],
-        owner: Int[Tensor, "words"],
-        sentences: int,
-        whole: bool = False,
+        self, words: Int[Tensor, "words"], owner: Int[Tensor, "words"], begins: Int[Tensor, "pointers"]
     ) -> Float[Tensor, "sentences width"]:
-        """Return the sentences' vectors; ``whole`` ones lose no word in training."""
-        begins = torch.searchsorted(owner, torch.arange(sentences + 1, device=owner.device))
+        """Return the vectors of the sentences whose words begin there."""
         place = torch.arange(len(words), device=owner.device) - begins[owner]
         read = self.word(words) * self.place[place.clamp(max=self.config.places - 1)]
-        if self.training and self.config.word_dropout and not whole:
-            read = read * (torch.rand(len(words), 1, device=read.device) >= self.config.word_dropout)
         return segment_sum(read, begins)
 
     def _age(self, bounds: Int[Tensor, "pointers"]) -> Float[Tensor, "sentences width"]:
@@ -194,7 +217,7 @@ class TextQA(nn.Module):
         heard = edge_sum(weight, self.value(h)[:, None], graph).flatten(1)
         evidence = h.new_zeros(len(h)).index_copy(0, col, weight[:, 0])
         said = self.dropout(self.heard(heard) + self.asked(asked))
-        answers = self._sentences(self.answer_words, self.answer_of, len(self.config.answers), whole=True)
+        answers = self._sentences(self.answer_words, self.answer_of, self.answer_begins)
         logits = said @ answers.T / (self.SPREAD * math.sqrt(self.config.width)) + self.prior
         return TextQAOutput(logits, evidence, bounds, encoded)
 

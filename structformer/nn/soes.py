@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
+from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.linear import Linear
 from structformer.ops import Normalizer, edge_weights, neighbors
 
@@ -52,8 +53,9 @@ class SOES(nn.Module):
 
     With u_i = norm(W_u h_i) and w_j = norm(W_w h_j) in R^G, an edge j → i has the affinity
 
-        s_ij = e^τ ⟨u_i, w_j⟩ + γ·[j → i is given],
+        s_ij = e^τ ⟨u_i, w_j⟩ + γ·[j → i is given] + log p_ij,
 
+    where p_ij is 1 unless the data's own edges have weights, what is thought of them before the states are seen;
     token i listens to N(i) = {i} ∪ top-k_j s_ij ∪ given(i) within its own set, and the weights
     Â_ij = ρ_{j ∈ N(i)}(s_ij) sum to one over N(i). The choice of N is hard; the weights carry the gradient.
     Nothing here knows where a token stands: permuting the tokens permutes the graph.
@@ -92,9 +94,9 @@ class SOES(nn.Module):
             source: States of the tokens listened to; None is ``h`` itself.
             speaker: Other states of the same tokens, by which they are chosen; None is ``h``.
             source_ptr: Boundaries of the sets of ``source``, as many sets as ``ptr`` has.
-            given: The data's own edges, always kept.
-            topology: Edges to weigh, with nothing searched (a graph known from an earlier step). Weights that they
-                have already are what is thought of them before: their logarithms are added to the affinities.
+            given: The data's own edges, always kept; weights that they have are p.
+            topology: Edges to weigh, with nothing searched (a graph known from an earlier step); weights that they
+                have already are p.
             exclude_self: Leave out the token itself (rows that carry their labels must not see their own).
                 A ``source`` then holds other states of the same tokens.
             causal: Let a token listen only to itself and to earlier tokens of its set.
@@ -107,6 +109,7 @@ class SOES(nn.Module):
         spoken = next(x for x in (source, speaker, h) if x is not None)
         u, w = self.listening(h), self.speaking(spoken)
         graph = topology
+        prior = None if topology is None else topology.weight
         if graph is None:
             graph = neighbors(
                 u.detach(),
@@ -120,7 +123,9 @@ class SOES(nn.Module):
                 given=given,
                 method=self.config.search,
             )
-        return self.weigh(u, w, graph, None if topology is None else topology.weight)
+        if given is not None and given.weight is not None:
+            prior = self._thought(given, graph)
+        return self.weigh(u, w, graph, prior)
 
     def listening(self, h: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens affinity"]:
         """Return u_i, by which a token chooses whom it listens to."""
@@ -145,6 +150,14 @@ class SOES(nn.Module):
         sharp = (self.log_sharpness.exp() * u)[:, None]
         weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)
         return graph.with_weight(weight.squeeze(1))
+
+    @staticmethod
+    def _thought(given: TokenGraph, graph: TokenGraph) -> Float[Tensor, "edges"]:
+        """Return p along the graph."""
+        edge_index, weight = given.to_edge_index()
+        assert weight is not None
+        known = EdgeFeatures(edge_index, (weight - 1)[:, None], graph.num_sources)
+        return 1 + known.along(graph).squeeze(1)
 
     def extra_repr(self) -> str:
         """Show the configuration where the module is printed."""

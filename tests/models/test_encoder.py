@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.models.encoder import EdgeFeatures, Encoded, SOESEncoder, SOESEncoderConfig
+from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
 
 WIDTH, HEADS, FEATURES = 10, 2, 3
 PTR = torch.tensor([0, 7, 8, 8, 19])  # sets of 7, 1, 0 and 11 tokens
@@ -108,15 +108,45 @@ def test_edge_attributes_count_where_the_edge_is_heard(rng):
     assert changed.nonzero().flatten().tolist() == [8]
 
 
-def test_edge_features_are_looked_up_along_any_graph(rng):
-    _, attributes = inputs(rng)
-    graph = encoder()(inputs(rng)[0], PTR).graphs[0]
-    found = EdgeFeatures(EDGES, attributes, TOKENS).along(graph)
-    dense = torch.zeros(TOKENS, TOKENS, FEATURES, dtype=torch.float64)
-    dense.index_put_((EDGES[1], EDGES[0]), attributes, accumulate=True)  # parallel edges add up
-    assert torch.equal(found, dense[graph.row, graph.col])
-    nothing = EdgeFeatures(EDGES[:, :0], attributes[:0], TOKENS).along(graph)
-    assert torch.equal(nothing, torch.zeros(graph.num_edges, FEATURES, dtype=torch.float64))
+def test_weights_of_given_edges_multiply_the_learned_ones(rng):
+    model, (h, _) = encoder(steps=1), inputs(rng)
+    weight = torch.rand(EDGES.shape[1], generator=rng, dtype=torch.float64) + 0.5
+    plain, weighted = (model(h, PTR, edge_index=EDGES, edge_weight=w).graphs[0] for w in (None, weight))
+    assert torch.equal(plain.col, weighted.col)
+    known = torch.zeros(TOKENS, TOKENS, dtype=torch.float64)
+    known.index_put_((EDGES[1], EDGES[0]), weight, accumulate=True)  # parallel edges add up
+    factor = known[plain.row, plain.col]
+    expected = plain.weight * torch.where(factor > 0, factor, 1.0)
+    total = torch.zeros(TOKENS, dtype=torch.float64).index_add(0, plain.row, expected)
+    torch.testing.assert_close(weighted.weight, expected / total[plain.row])
+
+
+def test_recomputed_steps_know_the_weights_of_given_edges(rng):
+    h, _ = inputs(rng)
+    weight = torch.rand(EDGES.shape[1], generator=rng, dtype=torch.float64) + 0.5
+    results = []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        model = encoder(checkpoint=checkpoint).train()
+        tokens = model(h, PTR, edge_index=EDGES, edge_weight=weight).tokens
+        results.append(torch.autograd.grad(tokens.square().sum(), [*model.parameters()]))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.zeros(1), "edge_weight must be positive"),
+        (torch.tensor([torch.nan]), "edge_weight must be positive"),
+    ],
+)
+def test_weights_of_given_edges_are_checked(rng, weight, message):
+    h, _ = inputs(rng)
+    weight = torch.ones(EDGES.shape[1], dtype=torch.float64).index_copy(0, torch.tensor([2]), weight.double())
+    with pytest.raises(ValueError, match=message):
+        encoder()(h, PTR, edge_index=EDGES, edge_weight=weight)
+    with pytest.raises(ValueError, match="edge_weight goes with edge_index"):
+        encoder()(h, PTR, edge_weight=weight)
 
 
 def test_smoothness_equals_its_dense_twin_with_gradients(rng, dense):

@@ -45,7 +45,15 @@ def test_evidence_of_each_story_sums_to_one_and_questions_have_none():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"experts": 1, "slots": 0}, {"normalizer": "entmax15"}, {"halting": "act"}]
+    "changes",
+    [
+        {},
+        {"experts": 1, "slots": 0},
+        {"normalizer": "entmax15"},
+        {"halting": "act"},
+        {"reach": 0, "edge_features": 0},
+        {"edge_features": 0},
+    ],
 )
 def test_stories_side_by_side_are_answered_as_alone(changes):
     model, ids = make(**changes), words()
@@ -65,6 +73,18 @@ def test_nothing_of_one_story_reaches_another():
     (grad,) = torch.autograd.grad(model(ids, PTR, SENTENCE).logits[2].square().sum(), read)
     assert grad[: PTR[2]].abs().sum() == 0
     assert (grad[PTR[2] :].abs().sum(1) > 0).all()
+
+
+def test_sentences_listen_first_to_those_that_share_rare_words():
+    rarity = torch.ones(23).index_fill(0, torch.tensor([7]), 0.01)
+    model = make(rarity=tuple(rarity.tolist()))
+    ids = torch.tensor([7, 3, 7, 4, 7, 5, 7, 5, 4])  # the question, 7 5 4, shares 7 with all
+    ptr, sentence = torch.tensor([0, 9]), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    heard = model(ids, ptr, sentence).encoded.graphs[0].to_scipy().toarray()[3]
+    assert heard[1] + heard[2] > 0.9
+    ids[4:6] = 7  # nothing rare any more
+    heard = model(ids, ptr, sentence).encoded.graphs[0].to_scipy().toarray()[3]
+    assert heard[1] > 0.8
 
 
 def test_order_counts_among_sentences_and_among_words():
@@ -100,8 +120,8 @@ def test_an_answer_that_the_evidence_names_scores_highest_from_the_start():
     assert hits >= 15
 
 
-def test_training_stretches_ages_and_drops_words_and_reading_does_not():
-    model, ids = make(word_dropout=0.5), words()
+def test_training_stretches_ages_and_reading_does_not():
+    model, ids = make(), words()
     assert torch.equal(model(ids, PTR, SENTENCE).logits, model(ids, PTR, SENTENCE).logits)
     model.train()
     assert not torch.allclose(model(ids, PTR, SENTENCE).logits, model(ids, PTR, SENTENCE).logits)
@@ -134,7 +154,10 @@ def test_bad_input_is_named(arguments, message):
         {"answers": ((1,), (2, 23))},
         {"places": 0},
         {"stretch": -1.0},
-        {"word_dropout": 1.0},
+        {"reach": -1},
+        {"rarity": (1.0, 2.0)},
+        {"rarity": (-1.0,) * 23},
+        {"edge_features": 2, "reach": 0},
         {"set_dropout": 1.0},
     ],
 )

@@ -42,14 +42,19 @@ def choice(scores, ptr, k):
     return mask
 
 
-def test_weights_equal_the_dense_twin_values_and_gradients(rng, dense):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_weights_equal_the_dense_twin_values_and_gradients(rng, dense, weighted):
     soes, h = layer(), states(rng).requires_grad_()
     edge_index, edges = own_edges()
+    prior = torch.ones(TOKENS, TOKENS, dtype=torch.float64)
+    if weighted:
+        edges = edges.with_weight(torch.rand(edges.num_edges, generator=rng, dtype=torch.float64) + 0.1)
+        prior[edges.row, edges.col] = edges.weight
     scores = affinities(soes, h)
     is_own = torch.zeros(TOKENS, TOKENS, dtype=torch.bool)
     is_own[edge_index[1], edge_index[0]] = True
     mask = choice(scores.detach(), PTR, K) | is_own
-    scores = scores + soes.given_bonus * is_own
+    scores = scores + soes.given_bonus * is_own + prior.log()
     twin = scores.masked_fill(~mask, float("-inf")).softmax(-1)
     graph = soes(h, PTR, given=edges)
     torch.testing.assert_close(dense(graph), twin, rtol=1e-10, atol=1e-12)
