@@ -61,8 +61,8 @@ class BabiSettings:
     sentences: int = 70
     batch: int = 64
     rates: tuple[float, ...] = (2e-3,)
-    joint_training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=15_000))
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=3_000))
+    joint_training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=10_000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=2_000))
     workers: int = 2
 
     def __post_init__(self) -> None:
