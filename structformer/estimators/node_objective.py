@@ -32,8 +32,9 @@ class NodeObjective:
 
     All nodes are taught: what the encoder reads is to fit a teacher, which is right where labels are known, and
     elsewhere is a moving mean of what spreads along the graph (self-training: labels first, then labels and readings),
-    made surer, and halfway brought to the shares that classes have among the known labels. The fewer labels the rarest
-    class has, n, the more it holds to what label propagation along the untrained graph says: 1 / (1 + n) of it is that.
+    made surer. The fewer labels the rarest class has, n, the more it holds to what label propagation along the
+    untrained graph says: 1 / (1 + n) of it is that. It is not brought to the shares that classes have among the known
+    labels: those are often drawn evenly from classes that are not (Cora's public split).
 
     With labels enough, a random half of the known ones is visible in each step, and the classes of the other half are
     asked for. With few (some class has less than `FEWEST_TO_HIDE`), hiding them would leave nothing to spread: all
@@ -58,10 +59,8 @@ class NodeObjective:
         self.target, self.class_weight = target, class_weight
         self.known = (target >= 0).nonzero().flatten()
         self.labels = one_hot(target, classes)
-        counts = torch.bincount(target[self.known], minlength=classes)
-        self.fewest = int(counts.min())
+        self.fewest = int(torch.bincount(target[self.known], minlength=classes).min())
         self.few = self.fewest < FEWEST_TO_HIDE
-        self.shares = (counts + 1) / (counts + 1).sum()
         self.generator = torch.Generator().manual_seed(seed)
         self.anchor: Tensor | None = None
         self.teacher: Tensor | None = None
@@ -98,11 +97,8 @@ class NodeObjective:
     def _taught(self, spread: Float[Tensor, "nodes classes"]) -> Float[Tensor, "nodes classes"]:
         """Return what is to be learned from what spread."""
         surer = spread**SURER
-        surer = surer / surer.sum(-1, keepdim=True)
-        balanced = surer * (self.shares.to(surer) / surer.mean(0)).sqrt()
-        balanced = balanced / balanced.sum(-1, keepdim=True)
         labels = self.labels.to(spread)
-        return torch.where(labels.any(-1, keepdim=True), labels, balanced)
+        return torch.where(labels.any(-1, keepdim=True), labels, surer / surer.sum(-1, keepdim=True))
 
     def _fit(self, logits: Float[Tensor, "nodes classes"], nodes: Int[Tensor, " some"]) -> Float[Tensor, ""]:
         weight = None if self.class_weight is None else self.class_weight.to(logits)

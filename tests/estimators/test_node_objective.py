@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
 from structformer.estimators.node_objective import NodeObjective, one_hot
 from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
@@ -86,8 +85,8 @@ def test_few_labels_all_stay_visible_and_spread_as_at_first(rng):
     sure = unknown & ((first.topk(2).values[:, 0] - first.topk(2).values[:, 1]) > 0.2)
     assert sure.sum() > 3
     assert torch.equal(out.spread[sure].argmax(1), first[sure].argmax(1))
-    before = F.cross_entropy(torch.zeros_like(first), first)
-    assert F.cross_entropy(out.read, first) < before - 0.02, "the encoder learns to say the same"
+    same = out.read[sure].argmax(1) == first[sure].argmax(1)
+    assert same.double().mean() > 0.8, "the encoder learns to say the same"
 
 
 def test_the_teacher_is_right_where_labels_are_known_and_surer_than_what_spreads(rng):
@@ -100,12 +99,10 @@ def test_the_teacher_is_right_where_labels_are_known_and_surer_than_what_spreads
     assert objective.teacher[7:].amax(1).mean() > spread[7:].amax(1).mean() + 0.05
 
 
-def test_the_teacher_goes_halfway_to_the_shares_of_the_known_labels():
-    labels = torch.tensor([0] * 6 + [1, -1, -1, -1])
-    objective = NodeObjective(labels, 2, None, seed=0)
-    found = objective._taught(torch.full((10, 2), 0.5))[7:]
-    odds = (7 / 2) ** 0.5  # seven and two of nine, each one more than there are
-    torch.testing.assert_close(found[:, 0] / found[:, 1], torch.full((3,), odds))
+def test_the_teacher_leaves_classes_their_shares():
+    objective = NodeObjective(torch.tensor([0] * 6 + [1, -1, -1, -1]), 2, None, seed=0)
+    found = objective._taught(torch.tensor([[0.5, 0.5], [0.2, 0.8]])[[0] * 7 + [0, 0, 1]])[7:]
+    torch.testing.assert_close(found[:, 1], torch.tensor([0.5, 0.5, 0.64 / 0.68]))
 
 
 @pytest.mark.parametrize(("each", "held"), [(1, 0.5), (4, 0.2)])
