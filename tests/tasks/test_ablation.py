@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from structformer.tasks import ablation
-from structformer.tasks.ablation import FULL, OFF, QUICK, AblationSettings, digit_sets, run
+from structformer.tasks.ablation import FULL, OFF, QUICK, WORD_LINKS, AblationSettings, digit_sets, run
 from structformer.tasks.ledger import Trial
 from structformer.tasks.training import TrainingSettings
 
@@ -15,7 +15,7 @@ def test_each_part_is_switched_off_alone():
     for part, changes in OFF.items():
         changed = {name for name in vars(full) if getattr(full, name) != getattr(QUICK.config(part), name)}
         assert changed <= set(changes)
-        assert changed or part == "smoothness"
+        assert changed or part in ("smoothness", WORD_LINKS)
 
 
 def test_digits_are_sets_of_pixels_that_leave_some_for_the_test():
@@ -28,17 +28,19 @@ def test_digits_are_sets_of_pixels_that_leave_some_for_the_test():
 def test_training_teaches_the_digits(tmp_path):
     torch.manual_seed(0)
     settings = replace(QUICK, training=TrainingSettings(updates=100, learning_rate=5e-3))
-    found = ablation.digits(settings, settings.config("halting"), 0.01, 0, tmp_path / "state.pt")
+    found = ablation.digits(settings, "halting", 0, tmp_path / "state.pt")
     assert found > 0.2  # a guess finds 0.1
 
 
-def test_smoothness_has_a_part_in_the_loss(monkeypatch, tmp_path):
-    seen = []
-    monkeypatch.setitem(ablation.PROBLEMS, "digits", lambda *arguments: seen.append(arguments[2]) or 0.5)
-    for without in (FULL, "without smoothness"):
-        trial = Trial("digits", without, 0)
-        ablation.measure(QUICK, {trial: tmp_path / "state.pt"}, trial)
-    assert seen == [QUICK.smoothness, 0.0]
+def test_smoothness_has_a_part_in_the_loss():
+    assert QUICK.change_cost(FULL) == QUICK.smoothness > 0
+    assert QUICK.change_cost("smoothness") == 0
+
+
+def test_links_by_shared_words_are_a_part_of_the_text_task_alone():
+    arm = f"without {WORD_LINKS}"
+    assert ablation.has(Trial("stories", arm, 0))
+    assert not ablation.has(Trial("digits", arm, 0))
 
 
 def test_a_run_has_a_row_a_part(tmp_path, monkeypatch):
@@ -53,8 +55,9 @@ def test_stories_are_answered(data_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("STRUCTFORMER_DATA", str(data_folder))
     torch.manual_seed(0)
     settings = replace(TINY, tasks=(6,), training=TrainingSettings(updates=20, learning_rate=5e-3))
-    found = ablation.PROBLEMS["stories"](settings, settings.config(FULL), 0.01, 0, tmp_path / "state.pt")
-    assert 0.3 < found < 0.9  # yes or no
+    for without in (FULL, WORD_LINKS):
+        found = ablation.PROBLEMS["stories"](settings, without, 0, tmp_path / "state.pt")
+        assert 0.3 < found < 0.9  # yes or no
 
 
 def test_settings_are_checked():
