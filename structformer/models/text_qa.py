@@ -94,9 +94,10 @@ class TextQA(nn.Module):
     networks, arXiv 1612.03969, eq. 1). The weights of half the features start near one, so that a word counts alike
     wherever it stands, those of the others at random, so that who did it and to whom it was done can be told apart.
     To it is added its age, how many sentences come between it and the question, as sinusoids through a learned map:
-    the only way in which the order of sentences enters. Sentences that share words are linked (`SharedWords`). A
-    `ReSSFormer` lets sentences and question listen to each other, along these links and those it learns; then the
-    question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own story (the evidence).
+    the only way in which the order of sentences enters, but for ``reach``. Those that share words are linked
+    (`SharedWords`). A `ReSSFormer` lets sentences and question listen to each other, along these links and those it
+    learns; then the question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own story
+    (the evidence).
     Answers are texts as well, read by the same words and places as a_y, so that what a sentence says can be said
     again: an answer's score is ⟨U Σ e W_v h + V q, a_y⟩·2/√D + b_y.
 
@@ -112,7 +113,6 @@ class TextQA(nn.Module):
 
     SPREAD = 0.5  # of the words' vectors at first
     answer_words: Tensor
-    answer_of: Tensor
     answer_begins: Tensor
 
     def __init__(self, config: TextQAConfig) -> None:
@@ -143,10 +143,8 @@ class TextQA(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.prior = nn.Parameter(torch.zeros(len(config.answers)))
         words = torch.tensor([word for answer in config.answers for word in answer])
-        number = [number for number, answer in enumerate(config.answers) for _ in answer]
         begins = torch.tensor([0, *map(len, config.answers)]).cumsum(0)
         self.register_buffer("answer_words", words, persistent=False)
-        self.register_buffer("answer_of", torch.tensor(number), persistent=False)
         self.register_buffer("answer_begins", begins, persistent=False)
 
     def forward(
@@ -168,7 +166,7 @@ class TextQA(nn.Module):
         bounds = torch.cat([count.new_zeros(1), count.cumsum(0)])
         owner = sentence + bounds[story]
         begins = torch.searchsorted(owner, torch.arange(int(bounds[-1]) + 1, device=owner.device))
-        h = self._sentences(words, owner, begins)
+        h = self._sentences(words, begins)
         last = bounds[1:] - 1
         h = self.norm(h + self.age(self._age(bounds).to(h.dtype))).index_add(
             0, last, self.question.expand(len(last), -1)
@@ -184,10 +182,10 @@ class TextQA(nn.Module):
         return self._answered(encoded, bounds, last)
 
     def _sentences(
-        self, words: Int[Tensor, "words"], owner: Int[Tensor, "words"], begins: Int[Tensor, "pointers"]
+        self, words: Int[Tensor, "words"], begins: Int[Tensor, "pointers"]
     ) -> Float[Tensor, "sentences width"]:
         """Return the vectors of the sentences whose words begin there."""
-        place = torch.arange(len(words), device=owner.device) - begins[owner]
+        place = torch.arange(len(words), device=words.device) - begins[row_index(begins, len(words))]
         read = self.word(words) * self.place[place.clamp(max=self.config.places - 1)]
         return segment_sum(read, begins)
 
@@ -217,7 +215,7 @@ class TextQA(nn.Module):
         heard = edge_sum(weight, self.value(h)[:, None], graph).flatten(1)
         evidence = h.new_zeros(len(h)).index_copy(0, col, weight[:, 0])
         said = self.dropout(self.heard(heard) + self.asked(asked))
-        answers = self._sentences(self.answer_words, self.answer_of, self.answer_begins)
+        answers = self._sentences(self.answer_words, self.answer_begins)
         logits = said @ answers.T / (self.SPREAD * math.sqrt(self.config.width)) + self.prior
         return TextQAOutput(logits, evidence, bounds, encoded)
 

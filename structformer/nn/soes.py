@@ -109,7 +109,9 @@ class SOES(nn.Module):
         spoken = next(x for x in (source, speaker, h) if x is not None)
         u, w = self.listening(h), self.speaking(spoken)
         graph = topology
-        prior = None if topology is None else topology.weight
+        known = None
+        if topology is not None and topology.weight is not None:
+            known = topology.weight.clamp(min=1e-12).log()
         if graph is None:
             graph = neighbors(
                 u.detach(),
@@ -124,8 +126,10 @@ class SOES(nn.Module):
                 method=self.config.search,
             )
         if given is not None and given.weight is not None:
-            prior = self._thought(given, graph)
-        return self.weigh(u, w, graph, prior)
+            edge_index, _ = given.to_edge_index()
+            logs = EdgeFeatures(edge_index, given.weight.log()[:, None], graph.num_sources)
+            known = logs.along(graph).squeeze(1)  # 0 is log p where nothing is thought of an edge
+        return self.weigh(u, w, graph, known)
 
     def listening(self, h: Float[Tensor, "tokens width"]) -> Float[Tensor, "tokens affinity"]:
         """Return u_i, by which a token chooses whom it listens to."""
@@ -140,24 +144,16 @@ class SOES(nn.Module):
         u: Float[Tensor, "targets affinity"],
         w: Float[Tensor, "sources affinity"],
         graph: TokenGraph,
-        prior: Float[Tensor, "edges"] | None = None,
+        known: Float[Tensor, "edges"] | None = None,
     ) -> TokenGraph:
-        """Return the graph with the weights Â of its edges; a prior multiplies what they would be."""
+        """Return the graph with the weights Â of its edges; ``known`` is log p, what is thought of them before."""
         bonus = None if graph.given is None else self.given_bonus * graph.given.to(u.dtype)
-        if prior is not None:
-            known = prior.to(u.dtype).clamp(min=1e-12).log()
+        if known is not None:
+            known = known.to(u.dtype)
             bonus = known if bonus is None else bonus + known
         sharp = (self.log_sharpness.exp() * u)[:, None]
         weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)
         return graph.with_weight(weight.squeeze(1))
-
-    @staticmethod
-    def _thought(given: TokenGraph, graph: TokenGraph) -> Float[Tensor, "edges"]:
-        """Return p along the graph."""
-        edge_index, weight = given.to_edge_index()
-        assert weight is not None
-        known = EdgeFeatures(edge_index, (weight - 1)[:, None], graph.num_sources)
-        return 1 + known.along(graph).squeeze(1)
 
     def extra_repr(self) -> str:
         """Show the configuration where the module is printed."""

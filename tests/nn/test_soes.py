@@ -48,7 +48,7 @@ def test_weights_equal_the_dense_twin_values_and_gradients(rng, dense, weighted)
     edge_index, edges = own_edges()
     prior = torch.ones(TOKENS, TOKENS, dtype=torch.float64)
     if weighted:
-        edges = edges.with_weight(torch.rand(edges.num_edges, generator=rng, dtype=torch.float64) + 0.1)
+        edges = edges.with_weight(torch.rand(edges.num_edges, generator=rng, dtype=torch.float64) + 1e-9)
         prior[edges.row, edges.col] = edges.weight
     scores = affinities(soes, h)
     is_own = torch.zeros(TOKENS, TOKENS, dtype=torch.bool)
@@ -209,3 +209,11 @@ def test_tokens_are_chosen_by_other_states_of_theirs(rng):
 def written(graph):
     zeros = torch.zeros(graph.num_targets, graph.num_sources, dtype=torch.float64)
     return zeros.index_put((graph.row, graph.col), graph.weight)
+
+
+def test_a_faint_weight_of_a_given_edge_is_not_lost(rng):
+    soes, h = layer(neighbors=1).float(), states(rng).float()
+    _, edges = own_edges()
+    graphs = [soes(h, PTR, given=edges.with_weight(torch.full((5,), p))) for p in (1e-8, 2e-8)]
+    faint, twice = (graph.weight[graph.given & (graph.row != graph.col)] for graph in graphs)
+    torch.testing.assert_close(twice / faint, torch.full_like(faint, 2.0), rtol=1e-3, atol=0)
