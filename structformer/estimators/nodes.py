@@ -17,8 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, State, run_training, seeded
+from structformer.estimators.node_few_labels import FewLabels
 from structformer.estimators.node_labels import node_labels, repeating_attributes, train_and_eval
-from structformer.estimators.node_objective import NodeObjective, one_hot
+from structformer.estimators.node_many_labels import ManyLabels
+from structformer.estimators.node_objective import one_hot, rarest
 from structformer.estimators.order import canonical
 from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
 from structformer.estimators.targets import ClassWeight, class_weights
@@ -32,16 +34,20 @@ from structformer.tokenize import GraphTokenizer
 from structformer.tokenize.graphs import as_list
 from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
-from structformer.training.objectives import classification_loss
+from structformer.training.objectives import tempered_classification_loss
+
+FEWEST_TO_HIDE = 5
+"""Known labels of the rarest class from which on labels are hidden in turn."""
 
 
 class NodeClassifier(ClassifierMixin, PackedEstimator):
     """Classify the nodes of a graph, some of whose labels are known.
 
     Nodes listen to each other along the graph's own edges, and along edges to those that hold alike things; how much to
-    whom is learned (`NodeModel`). A node's class is read from its state, and from what the known labels, and what is
-    read of other nodes, say when they spread along the learned graph. Unlabelled nodes are learned from too: they are
-    taught what spreads to them.
+    whom is learned (`NodeModel`). A node's class is read from its state, from the features that reach it along the
+    learned graph, and from what the known labels, and what is read of other nodes, say when they spread there.
+    Unlabelled nodes are learned from too: with few labels they are taught what spreads to them (`FewLabels`), else what
+    is read of them must not depend on what happens to be dropped (`ManyLabels`).
 
     The graph is a networkx graph of any kind, or PyG Data or HeteroData. Nodes without attributes are described by
     their place in the graph (`GraphTokenizer`). A node attribute that is the target under another name, as networkx'
@@ -57,7 +63,8 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         steps: Times that the edges are weighed anew and listened along.
         heads: Attention heads; must divide ``width``.
         neighbors: Nodes most like it that a node listens to, and that listen to it, besides the graph's own edges.
-        dropout: Probability of dropping a feature, raw or learned, or an attention weight.
+        dropout: Probability of dropping a feature, raw or learned, an attention weight, or all that travels from a
+            node.
         epochs: Most training steps; each sees the whole graph.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
@@ -100,7 +107,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         neighbors: int = 8,
         dropout: float = 0.5,
         epochs: int = 100,
-        learning_rate: float = 5e-3,
+        learning_rate: float = 1e-2,
         weight_decay: float = 0.1,
         patience: int | None = 30,
         max_time: float | None = None,
@@ -226,12 +233,12 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         seed, classes = self._seed(), len(self.classes_)
         ordered, place, _ = canonical(bare(tokens), torch.stack([target, held], dim=1).numpy(), self._nodes)
         weight = class_weights(self.class_weight, self._classes, target[target >= 0])
-        objective = NodeObjective(target[place], classes, weight, seed)
+        many = rarest(target, classes) >= FEWEST_TO_HIDE
+        objective = (ManyLabels if many else FewLabels)(target[place], classes, weight, seed)
         self._input = token_input(ordered, len(self.tokenizer_.node_types_) or 1)
         config = self._encoder_config(self._input)
         space = ContentSpace.fit(ordered.x)
-        # With few labels nothing tells how far to trust what is read, and so labels have the word.
-        self._build(self._input, config, seed, 8.0 if objective.few else 3.0, space.dimensions)
+        self._build(self._input, config, seed, space.dimensions, objective.trust, objective.given_bonus)
         self.model_.space.load_state_dict(space.state_dict())
         objective.prepare(self.model_, ordered)
         asked = (held[place] >= 0).nonzero().flatten()
@@ -240,7 +247,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         def validate(model: nn.Module) -> float:
             device = next(model.parameters()).device
             out: NodeOutput = model(ordered.to(device), objective.labels.to(device), objective.links)
-            return -float(classification_loss(out.outputs[asked.to(device)].cpu(), answers, None, weight))
+            return -float(tempered_classification_loss(out.outputs[asked.to(device)].cpu(), answers, weight))
 
         self.history_ = run_training(
             self.model_,
@@ -255,11 +262,20 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         )
 
     def _build(
-        self, given: TokenInput, config: SOESEncoderConfig, seed: int, trust: float, dimensions: int
+        self,
+        given: TokenInput,
+        config: SOESEncoderConfig,
+        seed: int,
+        dimensions: int,
+        trust: float = 1.0,
+        given_bonus: float = 0.0,
     ) -> None:
         self._exact, classes = None, len(self._classes.values)
         self.model_ = seeded(  # pyright: ignore[reportAttributeAccessIssue]
-            seed, lambda: NodeModel(given, classes, config, trust=trust, dimensions=dimensions)
+            seed,
+            lambda: NodeModel(
+                given, classes, config, given_bonus=given_bonus, trust=trust, dimensions=dimensions
+            ),
         )
 
     def _outputs(self, graph: Any, known: Any) -> tuple[TokenSet, NodeOutput, Int[Tensor, " nodes"]]:
@@ -300,7 +316,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self.classes_ = self._classes.values
         self._nodes, self._mark = state["nodes"], state["mark"]
         self._input = TokenInput(**state["input"])
-        self._build(self._input, config_from_state(state["config"]), 0, 1.0, int(state["dimensions"]))
+        self._build(self._input, config_from_state(state["config"]), 0, int(state["dimensions"]))
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**super()._tensors(), "known": self._known}

@@ -1,4 +1,4 @@
-"""The node model: one output a token, with known labels travelling along the learned graph."""
+"""The node model: one output a token, with features and known labels travelling along the learned graph."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
 from structformer.models.choice import build_encoder
@@ -26,7 +27,7 @@ class NodeOutput:
 
     Attributes:
         outputs: Class scores.
-        read: Their part that the encoder reads.
+        read: Their part that is read from features, the token's own and those that travelled to it.
         spread: The class distribution that labels and readings bring; uniform where nothing arrives.
         encoded: The encoded tokens.
     """
@@ -40,11 +41,18 @@ class NodeOutput:
 class NodeModel(nn.Module):
     """Embed tokens, encode them along given edges and along those that their content suggests, read out each token.
 
-    Edges are found once, by content (`ContentSpace`); every step weighs them anew. The class scores are the sum of what
-    the encoder reads, and of what labels and readings say when they spread along the learned weights Â (after Zhou et
-    al. 2004; personalised PageRank of predictions: Gasteiger et al. 2019):
+    Edges are found once, by content (`ContentSpace`); every step weighs them anew. A token is read from what the
+    encoder makes of it, h, and from the features that reach it along the learned weights Â, averaged over 0 to R steps
+    before anything but a linear map E has been made of them:
 
-        logits = r + e^κ log(F + ε),   r = head(h),   F ← α Â F + (1 − α) Z, rows normalised,
+        r = W h + V ReLU(1/(R+1) Σ_t Â^t E(x)).
+
+    The second reading has few ways to fit a label for the wrong reason. In training it misses random tokens altogether,
+    so that it must not rely on any of them (random propagation: Feng et al. 2020, arXiv 2005.11079). The class scores
+    are the sum of what is read, and of what labels and readings say when they spread along Â (after Zhou et al. 2004;
+    personalised PageRank of predictions: Gasteiger et al. 2019):
+
+        logits = r + e^κ log(F + ε),   F ← α Â F + (1 − α) Z, rows normalised,
 
     where Z is one-hot on the labelled tokens, and elsewhere what is read, as loud as it is sure:
     Z = (1 − H(p) / log C) p with p = softmax(r). Where nothing arrives F is uniform and says nothing.
@@ -55,6 +63,7 @@ class NodeModel(nn.Module):
         config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
         spread: α, how far labels travel.
         rounds: Times that labels are passed on.
+        reach: R, how far features travel.
         given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
         trust: Initial e^κ, the weight of what spreads beside what is read.
         dimensions: Of the space in which content is compared; see `ContentSpace`.
@@ -67,7 +76,8 @@ class NodeModel(nn.Module):
         config: SOESEncoderConfig,
         spread: float = 0.9,
         rounds: int = 20,
-        given_bonus: float = 6.0,
+        reach: int = 8,
+        given_bonus: float = 2.0,
         trust: float = 3.0,
         dimensions: int = 0,
     ) -> None:
@@ -79,14 +89,16 @@ class NodeModel(nn.Module):
         self.encoder = build_encoder(config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = Linear(config.width, classes)
+        self.travelling = FeatureEmbedding(tokens.features, config.width, tokens.bins, tokens.token_types)
+        self.travelled = Linear(config.width, classes, bias=False)
         # Nothing is known about the features at first; labels along the graph already are a good guess.
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for zero in (self.head.weight, self.head.bias, self.travelled.weight):
+            nn.init.zeros_(zero)
         self.log_trust = nn.Parameter(torch.tensor(math.log(trust)))
         # Labels spread along the data's own edges and along likeness; what is learned, about which little is known
         # yet, must not outweigh them. Training may change that.
         prefer_given(self.encoder, given_bonus, sharpness=0.5)
-        self.spread, self.rounds = spread, rounds
+        self.spread, self.rounds, self.reach = spread, rounds, reach
 
     def links(self, tokens: TokenSet) -> TokenGraph:
         """Return the edges along which tokens may listen, with what is thought of them before anything is learned."""
@@ -111,12 +123,18 @@ class NodeModel(nn.Module):
         """
         links = self.links(tokens) if links is None else links
         encoded = encode(self.embedding, self.encoder, tokens, links)
-        read = self.head(self.dropout(encoded.tokens))
+        read = self.head(self.dropout(encoded.tokens)) + self._travelled(tokens, encoded.graphs[-1])
         if labels is None:
             labels = torch.zeros_like(read)
         said = torch.where(labels.any(-1, keepdim=True), labels, sure(read))
         spread = propagate(encoded.graphs[-1], said, self.spread, self.rounds)
         return NodeOutput(read + self.log_trust.exp() * (spread + 1e-3).log(), read, spread, encoded)
+
+    def _travelled(self, tokens: TokenSet, graph: TokenGraph) -> Float[Tensor, "tokens classes"]:
+        """Return what is read from the features that reach each token."""
+        h = self.travelling(tokens.x, tokens.get("token_type"))
+        h = h * self.dropout(h.new_ones(len(h), 1))  # whole tokens are missed
+        return self.travelled(self.dropout(F.relu(reached(graph, h, self.reach))))
 
 
 def sure(read: Float[Tensor, "tokens classes"]) -> Float[Tensor, "tokens classes"]:
@@ -124,6 +142,18 @@ def sure(read: Float[Tensor, "tokens classes"]) -> Float[Tensor, "tokens classes
     log = read.log_softmax(-1)
     share = log.exp()
     return (1 + (share * log).sum(-1, keepdim=True) / math.log(read.shape[1])) * share
+
+
+def reached(
+    graph: TokenGraph, h: Float[Tensor, "tokens features"], reach: int
+) -> Float[Tensor, "tokens features"]:
+    """Return 1/(R+1) Σ_t Â^t h, the mean of what 0 to R steps along the graph bring."""
+    assert graph.weight is not None
+    weight, state, total = graph.weight[:, None], h, h
+    for _ in range(reach):
+        state = edge_sum(weight, state[:, None], graph).squeeze(1)
+        total = total + state
+    return total / (reach + 1)
 
 
 def propagate(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
 from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
-from structformer.models.node import propagate, sure
+from structformer.models.node import propagate, reached, sure
 from structformer.models.ressformer import ReSSFormerConfig
 from structformer.tokens import TokenSet
 
@@ -38,6 +38,7 @@ def model(kind="soes"):
     model = NodeModel(TokenInput(FEATURES), CLASSES, config).double().eval()
     with torch.no_grad():  # away from the initial zeros
         model.head.weight.normal_()
+        model.travelled.weight.normal_()
     return model
 
 
@@ -91,6 +92,28 @@ def test_labels_spread_as_the_formula_says(rng, dense):
     torch.testing.assert_close(found.sum(1), torch.ones(19, dtype=torch.float64))
 
 
+def test_features_travel_as_the_formula_says(rng, dense):
+    tokens = nodes(rng)
+    graph = model()(tokens).encoded.graphs[-1]
+    step, x = dense(graph), tokens.x
+    expected = (x + step @ x + step @ step @ x + step @ step @ step @ x) / 4
+    torch.testing.assert_close(reached(graph, x, 3), expected)
+    assert torch.equal(reached(graph, x, 0), x)
+
+
+def test_in_training_some_tokens_are_missed_altogether(rng, monkeypatch):
+    seen, (tokens, read) = [], (nodes(rng), model().train())
+    monkeypatch.setattr("structformer.models.node.reached", lambda graph, h, reach: seen.append(h) or h)
+    read.dropout.p = 0.5
+    read(tokens, labels())
+    whole = read.travelling(tokens.x)
+    missed = (seen[0] == 0).all(1)
+    assert 2 < missed.sum() < 17
+    torch.testing.assert_close(seen[0][~missed], 2 * whole[~missed])
+    read.eval()(tokens, labels())
+    torch.testing.assert_close(seen[1], whole)
+
+
 def test_a_token_that_no_label_reaches_is_of_no_class():
     edges = torch.tensor([[0, 2], [1, 2]])
     graph = TokenGraph.from_edge_index(edges, 3, torch.ones(2, dtype=torch.float64))
@@ -116,6 +139,7 @@ def test_no_labels_are_labels_of_nobody(rng):
         silent = model()
         silent.head.weight.zero_()
         silent.head.bias.zero_()
+        silent.travelled.weight.zero_()
     assert (silent(tokens).spread == 1 / CLASSES).all()
     (grad,) = torch.autograd.grad(out.outputs[3, 0], read.head.weight)
     assert grad.abs().sum() > 0, "what the encoder reads still counts"

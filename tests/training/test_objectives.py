@@ -11,6 +11,7 @@ from structformer.training.objectives import (
     corrupt,
     reconstruction_loss,
     regression_loss,
+    tempered_classification_loss,
 )
 
 LOGITS = torch.log(torch.tensor([[1.0, 3.0], [2.0, 2.0], [4.0, 1.0]]))
@@ -38,6 +39,19 @@ def test_smoothed_labels_share_with_the_other_class():
 def test_no_weight_is_no_loss():
     assert classification_loss(LOGITS, TARGET, torch.zeros(3)).item() == 0
     assert regression_loss(LOGITS, LOGITS + 1, torch.zeros(3)).item() == 0
+
+
+def test_the_best_temperature_forgives_being_too_sure(rng):
+    target = torch.randint(3, (40,), generator=rng)
+    logits = torch.nn.functional.one_hot(target, 3) + torch.randn(40, 3, generator=rng)
+    plain, weight = classification_loss(logits, target), torch.tensor([1.0, 2.0, 0.5])
+    found = tempered_classification_loss(logits, target)
+    assert found <= plain
+    torch.testing.assert_close(tempered_classification_loss(4 * logits, target), found)
+    assert classification_loss(4 * logits, target) > 1.5 * plain
+    shuffled = logits[torch.randperm(40, generator=rng)]
+    assert tempered_classification_loss(shuffled, target) > found + 0.1
+    assert not torch.isclose(tempered_classification_loss(logits, target, weight), found)
 
 
 def test_regression_is_the_weighted_mean_squared_error():

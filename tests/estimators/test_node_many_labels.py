@@ -1,0 +1,124 @@
+import torch
+
+from structformer.estimators.node_many_labels import PASSES, PRIOR, ManyLabels, agreement, squares
+from structformer.estimators.node_objective import one_hot
+from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
+from structformer.models.encoder import Encoded
+from structformer.tokens import TokenSet
+
+CLASSES = 3
+
+
+def nodes(rng, count=31):
+    edges = torch.randint(count, (2, 89), generator=rng)
+    return TokenSet(torch.randn(count, 5, generator=rng), edge_index=edges)
+
+
+def model():
+    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, dropout=0.0)
+    return NodeModel(TokenInput(5), CLASSES, config)
+
+
+def target(known):
+    return torch.tensor([i % CLASSES if i < known else -1 for i in range(31)])
+
+
+class Recorder(torch.nn.Module):
+    """Takes down which labels the model is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.seen = model(), []
+
+    def links(self, tokens):
+        return self.model.links(tokens)
+
+    def forward(self, tokens, labels, links):
+        self.seen.append(labels.any(-1))
+        return self.model(tokens, labels, links)
+
+
+def test_half_of_the_labels_is_hidden_in_turn(rng):
+    recorder, tokens, known = Recorder(), nodes(rng), target(23) >= 0
+    objective = ManyLabels(target(23), CLASSES, None, seed=0)
+    objective.prepare(recorder, tokens)
+    for _ in range(5):
+        objective(recorder, tokens)
+    seen = torch.stack(recorder.seen)
+    assert len(seen) == 5 * PASSES
+    assert (seen.sum(1) == 11).all()
+    assert not seen[:, ~known].any()
+    assert len({tuple(row.tolist()) for row in seen}) > 1
+    again = Recorder()
+    other = ManyLabels(target(23), CLASSES, None, seed=0)
+    other.prepare(again, tokens)
+    for _ in range(5):
+        other(again, tokens)
+    assert torch.equal(torch.stack(again.seen), seen)
+
+
+def test_looks_are_held_to_what_they_say_together():
+    looks = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]])
+    surer = 0.49 / (0.49 + 0.09)
+    expected = ((0.9 - surer) ** 2 + (0.1 - 1 + surer) ** 2 + 2 * (0.5 - surer) ** 2) / 2
+    torch.testing.assert_close(agreement(looks), torch.tensor(expected))
+    certain = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
+    assert agreement(certain) == 0
+
+
+def test_what_they_say_together_is_no_way_to_cheat():
+    looks = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]], requires_grad=True)
+    (grad,) = torch.autograd.grad(agreement(looks), looks)
+    surer = 0.49 / (0.49 + 0.09)
+    torch.testing.assert_close(grad[:, 0, 0], torch.tensor([0.9 - surer, 0.5 - surer]))
+
+
+def test_squares_are_of_the_weights_of_linear_maps():
+    part = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.LayerNorm(1), torch.nn.Linear(1, 1))
+    with torch.no_grad():
+        part[0].weight.copy_(torch.tensor([[1.0, 2.0]]))
+        part[2].weight.fill_(3.0)
+    assert squares(part) == 14
+
+
+def test_the_loss_is_the_sum_of_its_parts(rng):
+    tokens, fresh = nodes(rng), model().eval()
+    with torch.no_grad():
+        fresh.head.weight.normal_()
+    objective = ManyLabels(target(23), CLASSES, None, seed=0)
+    objective.prepare(fresh, tokens)
+    found = objective(fresh, tokens)
+    again, fits, looks = torch.Generator().manual_seed(0), [], []
+    for _ in range(PASSES):
+        order = torch.randperm(23, generator=again)
+        visible = one_hot(target(23), CLASSES).index_fill(0, order[:12], 0.0)
+        out = fresh(tokens, visible)
+        fits += [
+            torch.nn.functional.cross_entropy(logits[place], target(23)[place])
+            for logits, place in ((out.outputs, order[:12]), (out.read, torch.arange(23)))
+        ]
+        looks.append(out.read.softmax(-1))
+    expected = sum(fits) / PASSES + agreement(torch.stack(looks)) + PRIOR / 23 / 2 * squares(fresh)
+    torch.testing.assert_close(found, expected)
+
+
+def test_weights_of_classes_count(rng):
+    tokens, fresh = nodes(rng), model().eval()
+    plain, weighted = (
+        ManyLabels(target(23), CLASSES, weight, seed=0) for weight in (None, torch.tensor([1.0, 5.0, 1.0]))
+    )
+    with torch.no_grad():
+        fresh.head.bias.copy_(torch.tensor([1.0, -1.0, 0.0]))
+    plain.prepare(fresh, tokens)
+    weighted.prepare(fresh, tokens)
+    assert not torch.isclose(plain(fresh, tokens), weighted(fresh, tokens))
+
+
+def test_what_the_encoder_adds_is_part_of_the_loss(rng, monkeypatch):
+    tokens, fresh, losses = nodes(rng), model().eval(), []
+    for _ in range(2):
+        objective = ManyLabels(target(23), CLASSES, None, seed=0)
+        objective.prepare(fresh, tokens)
+        losses.append(objective(fresh, tokens))
+        monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
+    torch.testing.assert_close(losses[1], losses[0] + 7)
