@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,17 +31,8 @@ class FewLabels(NodeObjective):
     # Nothing tells how far to trust what is read, or which edges: labels along the given ones have the word.
     trust, given_bonus = 8.0, 6.0
 
-    def __init__(
-        self,
-        target: Int[Tensor, " nodes"],
-        classes: int,
-        class_weight: Float[Tensor, " classes"] | None,
-        seed: int,
-    ) -> None:
-        super().__init__(target, classes, class_weight, seed)
-        self.fewest = rarest(target, classes)
-        self.anchor: Tensor | None = None
-        self.teacher: Tensor | None = None
+    anchor: Tensor | None = None
+    teacher: Tensor | None = None
 
     def prepare(self, model: NodeModel, tokens: TokenSet) -> None:
         """Find the edges, and take down what the untrained model's label propagation says."""
@@ -58,7 +49,7 @@ class FewLabels(NodeObjective):
         assert self.links is not None
         teacher, self.links = self.teacher.to(device), self.links.to(device)
         out: NodeOutput = model(tokens, self.labels.to(device), self.links)
-        held = 1 / (1 + self.fewest)
+        held = 1 / (1 + rarest(self.target, self.labels.shape[1]))
         found = held * self.anchor.to(device) + (1 - held) * self._taught(out.spread.detach())
         self.teacher = KEPT * teacher + (1 - KEPT) * found
         arrives = -(teacher * (out.spread + 1e-3).log()).sum(-1).mean()
