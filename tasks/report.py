@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from .task_card import TaskCard
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+COSTS = ("seconds", "CPU s", "MB", "seeds")
 HEAD = " ".join(
     [
         "# Benchmarks\n\n`structformer bench` lists the tasks, `structformer bench TASK --full` runs one. This page is",
@@ -50,11 +53,19 @@ class Reported:
     runs: Mapping[str, Any]
     rows: Sequence[Record]
 
+    def data(self) -> dict[str, list[Record]]:
+        """Return the rows of each data set, names in order and numbers in them too: task 2 before task 10."""
+        by_data: dict[str, list[Record]] = {}
+        for row in sorted(self.rows, key=lambda row: _counted(row["data"])):
+            by_data.setdefault(row["data"], []).append(row)
+        return by_data
+
 
 def main() -> None:
     """Write the page and its plots."""
+    ArgumentParser(description=main.__doc__).parse_args()
     found = list(reported())
-    for family in dict.fromkeys(one.card.family for one in found):
+    for family in compared(found):
         plot_family([one for one in found if one.card.family == family], RESULTS / f"{family}.png")
     with replacing(HERE / "README.md") as temporary:
         temporary.write_text(page(found), encoding="utf-8")
@@ -73,57 +84,70 @@ def reported(folder: Path = RESULTS) -> Iterator[Reported]:
 def page(found: Sequence[Reported]) -> str:
     """Return the whole page."""
     parts = [HEAD]
+    drawn = compared(found)
     for family in dict.fromkeys(one.card.family for one in found):
-        parts.append(f"![{family}](results/{family}.png)\n")
+        if family in drawn:
+            parts.append(f"![{family}](results/{family}.png)\n")
         parts += [section(one) for one in found if one.card.family == family]
     return "\n".join(parts)
+
+
+def compared(found: Sequence[Reported]) -> list[str]:
+    """Return the families in which some data set has several arms: the others have nothing to draw."""
+    return list(
+        dict.fromkeys(one.card.family for one in found if any(len(data) > 1 for data in one.data().values()))
+    )
 
 
 def section(one: Reported) -> str:
     """Return what the page says of a task."""
     card = one.card
     lines = [f"## {card.title}", "", f"{card.protocol} Score: {card.measure}, {card.better} is better.", ""]
-    for data in dict.fromkeys(row["data"] for row in one.rows):
-        rows = [row for row in one.rows if row["data"] == data]
-        lines += [f"### {data}", "", *_table(rows, card, data), ""]
+    alone: list[Record] = []
+    for data, rows in one.data().items():
+        if len(rows) > 1 or any(data in other.figures for other in card.published):
+            lines += [f"### {data}", "", *_table(rows, card, data), ""]
+        else:
+            alone += rows
+    if alone:
+        lines += ["### One arm alone", "", *_alone(alone, card), ""]
     notes = [f"{other.method}: {other.note}" for other in card.published if other.note]
     lines += [*(f"- {note}" for note in notes), *([""] if notes else []), *_trace(one), ""]
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Record], card: TaskCard, data: str) -> Iterator[str]:
-    heads = [
-        "arm",
-        "score",
-        f"lead of {card.headline}",
-        *card.figures.values(),
-        "seconds",
-        "CPU s",
-        "MB",
-        "seeds",
-    ]
+def _counted(name: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _heads(*heads: str) -> Iterator[str]:
     yield f"| {' | '.join(heads)} |"
     yield f"|{'---|' * len(heads)}"
+
+
+def _table(rows: Sequence[Record], card: TaskCard, data: str) -> Iterator[str]:
+    yield from _heads("arm", "score", f"lead of {card.headline}", *card.figures.values(), *COSTS)
     sign = -1 if card.better == "higher" else 1
     for row in sorted(rows, key=lambda row: (row["mean"] is None, sign * (row["mean"] or 0.0))):
         name = f"**{row['arm']}**" if row["arm"] == card.headline else row["arm"]
-        figures = [shown(row[figure]) for figure in card.figures]
-        seeds = f"{row['seeds']}" + (f", {row['failed']} failed" if row["failed"] else "")
-        cells = [
-            name,
-            spread(row),
-            lead(row),
-            *figures,
-            shown(row["seconds"]),
-            shown(row["cpu seconds"]),
-            shown(row["megabytes"]),
-            seeds,
-        ]
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join([name, spread(row), lead(row), *_others(row, card)])} |"
     for other in card.published:
         if data in other.figures:
-            empty = [""] * (len(heads) - 3)
+            empty = [""] * (len(card.figures) + len(COSTS))
             yield f"| *{other.method}* | *{other.figures[data]}* | {' | '.join([other.source, *empty])} |"
+
+
+def _alone(rows: Sequence[Record], card: TaskCard) -> Iterator[str]:
+    """Yield the table of data sets on which one arm alone was tried, and nothing is published."""
+    yield from _heads("data", "arm", "score", *card.figures.values(), *COSTS)
+    for row in rows:
+        yield f"| {' | '.join([row['data'], row['arm'], spread(row), *_others(row, card)])} |"
+
+
+def _others(row: Record, card: TaskCard) -> list[str]:
+    seeds = f"{row['seeds']}" + (f", {row['failed']} failed" if row["failed"] else "")
+    costs = [shown(row[name]) for name in ("seconds", "cpu seconds", "megabytes")]
+    return [*(shown(row[figure]) for figure in card.figures), *costs, seeds]
 
 
 def spread(row: Record) -> str:
@@ -145,7 +169,9 @@ def lead(row: Record) -> str:
 
 def shown(value: float | None) -> str:
     """Return a number with four digits, or a minus sign alone where there is none."""
-    return "-" if value is None else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def _trace(one: Reported) -> Iterator[str]:

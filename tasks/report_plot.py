@@ -18,17 +18,17 @@ COLUMNS = 3
 
 
 def plot_family(found: Sequence[Reported], path: Path) -> None:
-    """Draw a panel for each data set, arms from worst to best, and write the picture."""
-    panels = [(one, data) for one in found for data in dict.fromkeys(row["data"] for row in one.rows)]
+    """Draw a panel for each data set with several arms, these from worst to best, and write the picture."""
+    panels = [(one, data, rows) for one in found for data, rows in one.data().items() if len(rows) > 1]
     lines = -(-len(panels) // COLUMNS)
-    most = max(len({row["arm"] for row in one.rows}) for one, _ in panels)
+    most = max(len(rows) for _, _, rows in panels)
     figure = Figure(figsize=(4.6 * COLUMNS, (1.2 + 0.24 * most) * lines), layout="constrained")
     axes = figure.subplots(lines, COLUMNS, squeeze=False).flatten()
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
-    for ax, (one, data) in zip(axes, panels, strict=False):
+    for ax, (one, data, arms) in zip(axes, panels, strict=False):
         sign = 1 if one.card.better == "higher" else -1
-        rows = [row for row in one.rows if row["data"] == data and row["mean"] is not None]
+        rows = [row for row in arms if row["mean"] is not None]
         rows.sort(key=lambda row: sign * row["mean"])
         for place, row in enumerate(rows):
             colour = OURS if row["arm"] == one.card.headline else OTHERS

@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 from structformer.tasks import report
-from structformer.tasks.report import Reported, lead, page, section, spread
+from structformer.tasks.report import Reported, compared, lead, page, section, shown, spread
 from structformer.tasks.report_plot import plot_family
 from structformer.tasks.task_card import Published, TaskCard
 
@@ -65,6 +66,27 @@ def test_one_seed_has_no_interval():
 def test_a_family_has_one_picture(found, tmp_path):
     assert page([found, found]).count("![tables]") == 1
     plot_family([found], tmp_path / "tables.png")
+    assert (tmp_path / "tables.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_numbers_are_readable():
+    assert [shown(value) for value in (None, 0.12345, 98.7654, 75051.2)] == ["-", "0.1235", "98.77", "75,051"]
+
+
+def test_data_sets_with_one_arm_share_a_table_and_have_no_picture(tmp_path):
+    card = replace(CARD, published=())
+    rows = [row("ours", 1.0, data=f"task {number}") for number in (1, 10, 2)]
+    one = Reported(card, tmp_path / "x.jsonl", {"a": ABOUT}, rows)
+    assert list(one.data()) == ["task 1", "task 2", "task 10"]
+    assert [line.split(" | ")[0] for line in section(one).splitlines() if line.startswith("| task")] == [
+        "| task 1",
+        "| task 2",
+        "| task 10",
+    ]
+    assert "![" not in page([one])
+    both = Reported(card, tmp_path / "x.jsonl", {"a": ABOUT}, [*rows, row("forest", 2.0, data="task 2")])
+    assert compared([one, both]) == ["tables"]
+    plot_family([one, both], tmp_path / "tables.png")
     assert (tmp_path / "tables.png").read_bytes().startswith(b"\x89PNG")
 
 
