@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 demo: setup
 	$(BIN)/structformer demo --out out/demo
 
-test: setup lint tests types imports
+test: setup browser lint tests types imports
 
 setup: $(VENV)/.ready
 
@@ -39,6 +39,19 @@ scatter:
 		echo "WARNING: no C++ compiler ($${CXX:-c++}) found: torch-scatter is not built."; \
 		echo "         structformer runs on its pure-torch path. Install a compiler (Debian: apt-get install g++),"; \
 		echo "         then: rm $(VENV)/.ready && make setup"; \
+	fi
+
+# Reports are tested in a real browser. Without it those tests skip, and say why.
+.PHONY: browser
+browser:
+	@if command -v chromium >/dev/null 2>&1 && command -v chromedriver >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "set-up: Chromium, to test reports in"; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			chromium chromium-driver >/dev/null; } || \
+			echo "WARNING: Chromium could not be installed: tests in the browser are skipped."; \
+	else \
+		echo "WARNING: no Chromium: tests in the browser are skipped. On Debian: apt-get install chromium chromium-driver"; \
 	fi
 
 lint:
