@@ -8,16 +8,16 @@ so that a reader never meets half a file.
 from __future__ import annotations
 
 import csv
-import os
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from structformer.writing import replacing, writable
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 OUTPUT_SUFFIXES = (*TABLE_SUFFIXES, ".npy")
@@ -65,12 +65,7 @@ def read_table(path: str | Path, delimiter: str = ",") -> pd.DataFrame:
 
 def check_output(path: str | Path, suffixes: Sequence[str] = OUTPUT_SUFFIXES) -> Path:
     """Return ``path`` if a file of that name can be written, before any work is spent on its content."""
-    path = Path(path)
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{path} ends in {path.suffix or 'no suffix'!r}; known are {', '.join(suffixes)}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a directory, not a file to write")
-    return path
+    return writable(path, suffixes)
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -94,30 +89,6 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
             with temporary.open("wb") as file:
                 np.save(file, frame.select_dtypes("number").to_numpy(), allow_pickle=False)
     return path
-
-
-@contextmanager
-def replacing(path: str | Path) -> Generator[Path]:
-    """Give a temporary file beside ``path`` to write to; rename it to ``path`` when all went well.
-
-    The directory is made if it is missing. If the block raises, what was written is removed and a file
-    that was there before is left as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only their owner may read; what is written is for whom umask allows.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def existing_file(path: str | Path, suffixes: Sequence[str], what: str) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from structformer.tokenize.files import check_output, read_table, replacing, write_table
+from structformer.tokenize.files import check_output, read_table, write_table
 
 
 @pytest.fixture
@@ -125,26 +125,6 @@ def test_check_output_refuses_before_the_work(tmp_path):
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(ValueError, match="is a directory"):
         check_output(tmp_path / "d.csv")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "t.txt"
-    path.write_text("old")
-
-    def fail() -> None:
-        with replacing(path) as temporary:
-            temporary.write_text("half")
-            raise RuntimeError("disk on fire")
-
-    with pytest.raises(RuntimeError, match="disk on fire"):
-        fail()
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["t.txt"]
-    with replacing(path) as temporary:
-        temporary.write_text("new")
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert path.stat().st_mode & 0o400
 
 
 def test_missing_directories_are_made(tmp_path):
