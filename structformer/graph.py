@@ -7,6 +7,7 @@ matrix whose rows are targets: the message from j to i belongs to row i.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import networkx as nx
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
-from structformer import graph_convert, graph_stats
+from structformer import graph_convert, graph_export, graph_stats, graph_structure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -264,6 +265,62 @@ class TokenGraph:
         """
         return graph_convert.to_pyg(self)
 
+    def to_frame(self) -> pd.DataFrame:
+        """A table of the edges of all steps, one row an edge, in the order of steps, targets and sources.
+
+        Returns:
+            A DataFrame with the columns `step` (1 is the first), `source` and `target` (positions of
+            tokens), `weight` (the mean over heads; 1 without weights); `head_0`, `head_1`, … with weights
+            for each head (missing in steps that have fewer); `given`, True where the edge came with the
+            data (if known); `source_name` and `target_name` (where there are names).
+        """
+        return graph_export.to_frame(self)
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Write the table of `to_frame` to a `.parquet` file, which is there as a whole or not at all.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: If the path has another suffix or is a directory.
+            OSError: If the file cannot be written.
+        """
+        return graph_export.to_parquet(self, path)
+
+    def to_graphml(self, path: str | Path) -> Path:
+        """Write this step of the graph to a `.graphml` (or `.xml`) file, there as a whole or not at all.
+
+        Nodes are as in `to_networkx`, with the attributes `name`, `label` (known labels alone), `set`
+        (its number, where there are boundaries) and `side` ("target" or "source", bipartite only);
+        edges run from source to target and have `weight` and, if known, `given`. Labels of several types
+        become texts. Characters that XML cannot hold become U+FFFD, carriage returns line feeds. Where
+        names are missing, empty or no longer differ, nodes are positions, and `name` still has the name.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: If the path has another suffix or is a directory.
+            OSError: If the file cannot be written.
+        """
+        return graph_export.to_graphml(self, path)
+
+    def to_gexf(self, path: str | Path) -> Path:
+        """Write this step of the graph to a `.gexf` file, as Gephi reads it.
+
+        As `to_graphml`, but for GEXF's own `label`, which is a token's name; the token's label is
+        `token_label`.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ValueError: If the path has another suffix or is a directory.
+            OSError: If the file cannot be written.
+        """
+        return graph_export.to_gexf(self, path)
+
     def degree(self) -> Int[Tensor, "targets"]:
         """`[targets]` number of edges into each target."""
         return self.rowptr.diff()
@@ -303,6 +360,65 @@ class TokenGraph:
             ValueError: If the graphs are not over the same tokens.
         """
         return graph_stats.change(self, other)
+
+    def head(self, index: int) -> "TokenGraph":
+        """The same edges with the weights of one head.
+
+        In earlier steps without that head the mean over heads stands for it.
+
+        Args:
+            index: The head, from 0.
+
+        Raises:
+            ValueError: If the graph has no weights for each head, or not that head.
+        """
+        return graph_structure.head(self, index)
+
+    def hubs(self, top: int | None = 10) -> pd.DataFrame:
+        """The sources listened to most, by weighted out-degree; self-loops are left out.
+
+        Args:
+            top: How many to return; None for all.
+
+        Returns:
+            A DataFrame indexed by `token`, the source's position, the greatest first, with the columns
+            `name` (where there are names); `weight`, the sum of its edges' mean weights; `share` of all
+            such weight; `listeners`, the number of its edges whose weight is not zero.
+        """
+        return graph_structure.hubs(self, top)
+
+    def communities(self, resolution: float = 1.0, seed: int = 0) -> Int[np.ndarray, "nodes"]:
+        """Communities of tokens that listen to each other more than to the rest, by Louvain's method.
+
+        Modularity of the weights of both directions added, self-loops and negative weights left out
+        (Blondel et al. 2008, arXiv 0803.0476). The same seed gives the same communities.
+
+        Args:
+            resolution: Above 1 for more and smaller communities, below for fewer and larger.
+            seed: Seed of the order in which tokens are moved.
+
+        Returns:
+            `[tokens]` number of each token's community, 0 the largest; of a bipartite graph
+            `[targets + sources]`, the sources after the targets. A token without edges is alone.
+
+        Raises:
+            ValueError: If `resolution` is not greater than 0.
+        """
+        return graph_structure.communities(self, resolution, seed)
+
+    def reciprocity(self) -> float:
+        """Share of all weight that is mutual: Σ min(w_ij, w_ji) / Σ w_ij over pairs of different tokens.
+
+        For an unweighted graph the share of edges whose reverse is there too (Squartini et al. 2013,
+        arXiv 1208.4208). Weights are taken as not negative.
+
+        Returns:
+            A number in [0, 1], or nan if no edge counts.
+
+        Raises:
+            ValueError: If the graph is bipartite.
+        """
+        return graph_structure.reciprocity(self)
 
     def summary(self) -> "graph_stats.GraphSummary":
         """Size, degrees, self-weight, homophily and change between steps; prints as a small table."""

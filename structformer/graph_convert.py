@@ -170,7 +170,7 @@ def to_scipy(graph: "TokenGraph") -> sp.csr_matrix:
     return sp.csr_matrix(arrays, shape=(graph.num_targets, graph.num_sources))
 
 
-def _node_keys(names: Sequence[str] | None, count: int) -> list[Any]:
+def node_keys(names: Sequence[str] | None, count: int) -> list[Any]:
     """The names if they tell the nodes apart, otherwise positions."""
     return list(names) if names is not None and len(set(names)) == count else list(range(count))
 
@@ -184,7 +184,7 @@ def to_networkx(graph: "TokenGraph") -> nx.DiGraph:
         offset = count
         count += graph.num_sources
         names = None if names is None or graph.source_names is None else [*names, *graph.source_names]
-    keys = _node_keys(names, count)
+    keys = node_keys(names, count)
     out = nx.DiGraph()
     for i, key in enumerate(keys):
         out.add_node(key, name=str(key) if names is None else names[i])

@@ -1,0 +1,105 @@
+"""Structure of a TokenGraph: its hubs, its communities, how mutual its edges are, and one head of it alone."""
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    from structformer.graph import TokenGraph
+
+
+def head(graph: "TokenGraph", index: int) -> "TokenGraph":
+    """See `TokenGraph.head`."""
+    if graph.weight is None or graph.weight.ndim == 1:
+        raise ValueError("head needs a graph with weights for each head (this one has one weight an edge)")
+    heads = graph.weight.shape[1]
+    if not 0 <= index < heads:
+        raise ValueError(f"index must be from 0 to {heads - 1}, the graph has {heads} heads (got {index})")
+    other = graph.with_weight(graph.weight[:, index])
+    return other.with_steps([_head_or_mean(step, index) for step in graph.earlier])
+
+
+def _head_or_mean(graph: "TokenGraph", index: int) -> "TokenGraph":
+    if graph.weight is None or graph.weight.ndim == 1:
+        return copy.copy(graph)
+    has_it = index < graph.weight.shape[1]
+    return graph.with_weight(graph.weight[:, index] if has_it else graph.mean_weight())
+
+
+def between(graph: "TokenGraph") -> sp.csr_matrix:
+    """`[targets, sources]` mean weights in double precision, without self-loops and edges of weight zero."""
+    weight = graph.mean_weight().detach().double().cpu().numpy()
+    row, col = graph.row.cpu().numpy(), graph.col.cpu().numpy()
+    kept = weight != 0
+    if not graph.is_bipartite:
+        kept &= row != col
+    shape = (graph.num_targets, graph.num_sources)
+    return sp.csr_matrix((weight[kept], (row[kept], col[kept])), shape=shape)
+
+
+def hubs(graph: "TokenGraph", top: int | None) -> pd.DataFrame:
+    """See `TokenGraph.hubs`."""
+    if top is not None and top < 0:
+        raise ValueError(f"top must not be negative (got {top})")
+    weight = between(graph)
+    heard = np.asarray(weight.sum(0)).ravel()
+    listeners = np.bincount(weight.indices, minlength=graph.num_sources)
+    order = np.argsort(-heard, kind="stable")[:top]
+    names = graph.source_names if graph.is_bipartite else graph.names
+    columns: dict[str, object] = {} if names is None else {"name": [names[i] for i in order.tolist()]}
+    total = heard.sum()
+    columns["weight"] = heard[order]
+    columns["share"] = heard[order] / total if total else np.zeros(len(order))
+    columns["listeners"] = listeners[order]
+    return pd.DataFrame(columns, index=pd.Index(order, name="token"))
+
+
+def reciprocity(graph: "TokenGraph") -> float:
+    """See `TokenGraph.reciprocity`."""
+    if graph.is_bipartite:
+        raise ValueError("reciprocity needs a graph whose sources are its targets (got a bipartite one)")
+    weight = between(graph)
+    total = float(weight.sum())
+    # The smaller of the two weights of every ordered pair, so that each mutual pair counts twice.
+    return float(weight.minimum(weight.T).sum()) / total if total > 0 else float("nan")
+
+
+def communities(graph: "TokenGraph", resolution: float, seed: int) -> np.ndarray:
+    """See `TokenGraph.communities`."""
+    if not resolution > 0:
+        raise ValueError(f"resolution must be greater than 0 (got {resolution})")
+    return partition(undirected_matrix(graph), resolution, seed)
+
+
+def undirected_matrix(graph: "TokenGraph") -> sp.csr_matrix:
+    """`[nodes, nodes]` weights of both directions added; a bipartite graph's sources follow its targets."""
+    weight = between(graph).tocoo()
+    offset = graph.num_targets if graph.is_bipartite else 0
+    nodes = offset + graph.num_sources
+    one_way = sp.csr_matrix((weight.data, (weight.row, weight.col + offset)), shape=(nodes, nodes))
+    return sp.csr_matrix(one_way + one_way.T)
+
+
+def partition(matrix: sp.csr_matrix, resolution: float = 1.0, seed: int = 0) -> np.ndarray:
+    """`[nodes]` number of each node's community, 0 the largest; nodes without an edge are alone.
+
+    scikit-network's Louvain, some twenty times as fast as networkx's: a tenth of a second for 10⁵ edges.
+    """
+    from sknetwork.clustering import Louvain
+
+    matrix = sp.csr_matrix(matrix.maximum(0))
+    matrix.eliminate_zeros()
+    if not matrix.nnz:
+        return np.arange(len(matrix.indptr) - 1)
+    louvain = Louvain(
+        resolution=resolution, modularity="newman", shuffle_nodes=True, sort_clusters=False, random_state=seed
+    )
+    _, first, found = np.unique(louvain.fit_predict(matrix), return_index=True, return_inverse=True)
+    # Numbered by size, and among equals by their first token.
+    order = np.lexsort([first, -np.bincount(found)])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[found]
