@@ -23,14 +23,16 @@ class Limits:
 
     Attributes:
         nodes: Tokens drawn; of a larger graph a part is, and a note says which.
+        sets: Sets drawn of a graph over several, the first.
         edges: Edges a step, the strongest.
         fields: Data fields shown for a token.
         columns: Columns of a table in its heat map.
         text: Characters of a name or a value.
     """
 
-    nodes: int = 400
-    edges: int = 8000
+    nodes: int = 2000
+    sets: int = 24
+    edges: int = 20_000
     fields: int = 12
     columns: int = 40
     text: int = 60
@@ -39,6 +41,7 @@ class Limits:
         """Smaller limits for a page that would grow too large."""
         return Limits(
             nodes=int(self.nodes * share),
+            sets=self.sets,
             edges=int(self.edges * share),
             fields=max(2, int(self.fields * share)),
             columns=max(5, int(self.columns * share**0.5)),
@@ -58,9 +61,9 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
     graph, limits = section.graph, limits or Limits()
     if graph is None:
         raise ValueError(f"the section {section.title!r} has no graph to draw")
-    selection = select(graph, limits.nodes, section.token, seed)
+    selection = select(graph, limits.nodes, section.token, seed, limits.sets)
     parts = [selection.targets, selection.sources]
-    steps = _steps(graph, selection, limits.edges)
+    steps = edges_by_step(graph, selection, limits.edges)
     place = _places(section, selection, steps, seed)
     captions, cells = _cells(section, selection)
     colours = [
@@ -80,6 +83,7 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         "stretch": section.positions is None and not captions,
         "captions": captions,
         "cell": cells,
+        "fields": [_fields(section.data, limits), _fields(section.source_data, limits)],
         "data": _hover(section.data, parts[0], limits) + _hover(section.source_data, parts[1], limits),
         "colours": colours,
         "ringed": _ringed(section, parts[0]),
@@ -93,15 +97,16 @@ def _take(values: Any, part: np.ndarray) -> list[Any]:
     return [listed[i] for i in part] if listed else [None] * len(part)
 
 
-def _hover(frame: pd.DataFrame | None, part: np.ndarray, limits: Limits) -> list[list[list[str]]]:
+def _fields(frame: pd.DataFrame | None, limits: Limits) -> list[str]:
+    return [] if frame is None else [shorten(name, limits.text) for name in frame.columns[: limits.fields]]
+
+
+def _hover(frame: pd.DataFrame | None, part: np.ndarray, limits: Limits) -> list[list[str]]:
+    """For each drawn token the texts of its fields."""
     if frame is None:
         return [[] for _ in part]
-    shown = frame.iloc[part, : limits.fields]
-    names = [shorten(name, limits.text) for name in shown.columns]
-    return [
-        [[name, shorten(value, limits.text)] for name, value in zip(names, row, strict=True)]
-        for row in shown.itertuples(index=False, name=None)
-    ]
+    shown = frame.iloc[part, : limits.fields].itertuples(index=False, name=None)
+    return [[shorten(value, limits.text) for value in row] for row in shown]
 
 
 def _ringed(section: Section, targets: np.ndarray) -> list[int]:
@@ -115,7 +120,7 @@ def _ringed(section: Section, targets: np.ndarray) -> list[int]:
     return [place for place, (a, b) in pairs if a is not None and b is not None and a != b]
 
 
-def _steps(graph: TokenGraph, selection: Selection, most: int) -> list[dict[str, Any]]:
+def edges_by_step(graph: TokenGraph, selection: Selection, most: int) -> list[dict[str, Any]]:
     """For each step its edges between drawn tokens, as positions among these, the strongest first."""
     source_place = np.full(graph.num_sources, -1)
     if graph.is_bipartite:
@@ -166,7 +171,7 @@ def _cells(section: Section, selection: Selection) -> tuple[list[str], list[int]
     if len(sizes) < 2:
         return [], []
     names = section.set_names or [f"set {number + 1}" for number in range(len(sizes))]
-    return [shorten(name, 24) for name in names[: len(sizes)]], np.repeat(
+    return [shorten(name, 48) for name in names[: len(sizes)]], np.repeat(
         np.arange(len(sizes)), sizes
     ).tolist()
 

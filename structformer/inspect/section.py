@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
+from structformer.inspect.evidence import Evidence
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One section of a report: any of a text, scores, a learned graph and a column-to-column map.
+    """One section of a report: any of a text, scores, a learned graph, a column map and evidence.
 
     Attributes:
         title: Heading.
@@ -32,6 +33,7 @@ class Section:
             points down.
         set_names: Captions of the sets of a graph over several sets.
         columns: ``[columns, columns]`` mean attention weight; rows are targets, columns are sources.
+        evidence: A question, its answer, and what that rests on.
         token: What a token of the graph is, in the singular ("row", "node", "point").
 
     Raises:
@@ -50,6 +52,7 @@ class Section:
     positions: np.ndarray | None = None
     set_names: Sequence[str] | None = None
     columns: pd.DataFrame | None = None
+    evidence: Evidence | None = None
     token: str = "token"
 
     def __post_init__(self) -> None:

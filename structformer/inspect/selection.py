@@ -30,12 +30,14 @@ class Selection:
     note: str = ""
 
 
-def select(graph: TokenGraph, most: int, token: str = "token", seed: int = 0) -> Selection:
+def select(
+    graph: TokenGraph, most: int, token: str = "token", seed: int = 0, most_sets: int = 24
+) -> Selection:
     """Choose at most ``most`` tokens such that their graph is still a picture of the whole.
 
-    Of several sets, the first ones are drawn whole. Of a single large set, and of a bipartite graph, a third
-    is drawn at random and the rest are the tokens that those listen to most: tokens all drawn at random would
-    share hardly any edge.
+    Of several sets, the first ones are drawn whole, at most ``most_sets``. Of a single large set, and of a
+    bipartite graph, a third is drawn at random and the rest are the tokens that those listen to most: tokens
+    all drawn at random would share hardly any edge.
     """
     none = np.zeros(0, dtype=np.int64)
     count = graph.num_targets
@@ -50,9 +52,9 @@ def select(graph: TokenGraph, most: int, token: str = "token", seed: int = 0) ->
         note = f"{len(targets)} of {count:,} {token}s drawn, with the {len(sources)} they listen to most."
         return Selection(targets, sources, [0, len(targets)], note)
     ptr = [0, count] if graph.ptr is None else [int(end) for end in graph.ptr]
-    if count <= most:
+    if count <= most and len(ptr) - 1 <= most_sets:
         return Selection(everyone, none, ptr)
-    whole = sum(end <= most for end in ptr[1:])
+    whole = sum(end <= most for end in ptr[1 : most_sets + 1])
     if whole:
         note = f"The first {whole} of {len(ptr) - 1:,} sets drawn."
         return Selection(everyone[: ptr[whole]], none, ptr[: whole + 1], note)

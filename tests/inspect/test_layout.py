@@ -34,6 +34,17 @@ def test_parts_without_edges_stay_on_the_page():
     assert len(np.unique(place.round(3), axis=0)) == 5
 
 
+def test_a_large_graph_comes_apart_into_its_groups():
+    generator = np.random.default_rng(0)
+    group = np.repeat(np.arange(3), 231)
+    target = np.tile(np.arange(693), 4)
+    source = generator.integers(0, 231, size=len(target)) + 231 * group[target]
+    place = force_layout(693, np.stack([source, target]), generator.random(len(target)))
+    middle = np.stack([place[group == number].mean(0) for number in range(3)])
+    nearest = np.linalg.norm(place[:, None] - middle[None], axis=-1).argmin(1)
+    assert (nearest == group).mean() > 0.95
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_few_nodes(count):
     place = force_layout(count, np.zeros((2, 0), dtype=np.int64), np.zeros(0))

@@ -55,9 +55,11 @@ def test_colours_data_and_rings():
     picture = graph_picture(section)
     assert [colour["kind"] for colour in picture["colours"]] == ["classes", "classes", "scale"]
     assert picture["ringed"] == [0]
-    assert picture["data"][1] == [["age", "0.333333"], ["note", "b"]]
-    assert len(picture["data"][0][1][1]) == 60
-    assert len(graph_picture(section, Limits(fields=1))["data"][0]) == 1
+    assert picture["fields"] == [["age", "note"], []]
+    assert picture["data"][1] == ["0.333333", "b"]
+    assert len(picture["data"][0][1]) == 60
+    fewer = graph_picture(section, Limits(fields=1))
+    assert (fewer["fields"], fewer["data"][1]) == ([["age"], []], ["0.333333"])
 
 
 def test_both_sides_of_a_bipartite_graph():
@@ -74,7 +76,8 @@ def test_both_sides_of_a_bipartite_graph():
     picture = graph_picture(section)
     assert picture["names"] == ["row 0", "row 1", "v", "z"]
     assert picture["targets"] == 2
-    assert picture["data"] == [[], [], [["k", "0"]], [["k", "4"]]]
+    assert picture["fields"] == [[], ["k"]]
+    assert picture["data"] == [[], [], ["0"], ["4"]]
     assert picture["colours"][0]["value"] == [0, 1, 0, 0]
     assert sorted(zip(picture["steps"][0]["source"], picture["steps"][0]["target"], strict=True)) == [
         (2, 0),

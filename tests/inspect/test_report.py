@@ -111,7 +111,7 @@ def test_statistics_and_scores_are_there_without_scripts():
             "a", [Section("b", metrics=metrics, graph=graph(7), colours={"label": list("ppqqqpp")})]
         )
     )
-    for word in ("ours", "forest", "0.97", "12", "homophily", "lift", "change", "step 2"):
+    for word in ("ours", "forest", "0.970", "12", "0.5", "homophily", "lift", "change", "step 2"):
         assert word in page.text
     bars = [
         attributes for tag, attributes in page.tags if (attributes.get("style") or "").startswith("width:")
@@ -132,11 +132,22 @@ def test_the_few_labels_a_graph_was_trained_on_have_no_homophily():
 
 
 def test_a_large_graph_is_drawn_in_part_and_says_so():
-    page = Page(render_report("a", [Section("b", graph=graph(503), token="row")]))
-    assert "of 503 rows drawn" in page.text
-    assert len(page.data[0]["names"]) <= 400
+    page = Page(render_report("a", [Section("b", graph=graph(2003), token="row")]))
+    assert "of 2,003 rows drawn" in page.text
+    assert len(page.data[0]["names"]) <= 2000
     # The statistics are of the whole.
-    assert "1,509" in page.text
+    assert "6,009" in page.text
+
+
+def test_two_thousand_tokens_are_all_drawn_in_less_than_five_megabytes():
+    data = pd.DataFrame({f"field {place}": np.linspace(0, 1, 2000) for place in range(12)})
+    section = Section("b", graph=graph(2000, degree=10, steps=3), data=data)
+    html = render_report("a", [section])
+    assert len(html.encode()) < 5_000_000
+    picture = Page(html).data[0]
+    assert len(picture["names"]) == 2000
+    assert [len(step["weight"]) for step in picture["steps"]] == [step["total"] for step in picture["steps"]]
+    assert picture["fields"][0][-1] == "field 11"
 
 
 def test_many_large_sections_stay_below_five_megabytes(tmp_path):

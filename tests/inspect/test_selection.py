@@ -43,6 +43,12 @@ def test_of_many_sets_the_first_are_drawn_whole():
     assert selection.note == "The first 2 of 3 sets drawn."
 
 
+def test_of_very_many_sets_the_first_few():
+    selection = select(ring(20, list(range(0, 21, 2))), 100, most_sets=3)
+    assert selection.ptr == [0, 2, 4, 6]
+    assert selection.note == "The first 3 of 10 sets drawn."
+
+
 def test_a_first_set_that_is_too_large_is_drawn_in_part():
     selection = select(ring(50, [0, 43, 50]), 13)
     assert len(selection.targets) <= 13

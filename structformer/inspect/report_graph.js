@@ -1,0 +1,266 @@
+function startGraph(root) {
+  const graph = JSON.parse(root.querySelector("script").textContent);
+  const canvas = root.querySelector("canvas");
+  const tip = root.querySelector(".tip");
+  const told = root.querySelector(".hidden");
+  const legend = root.querySelector(".legend");
+  const colourInput = root.querySelector(".colour");
+  const findInput = root.querySelector(".find");
+  const view = new View(canvas, graph);
+  // At first no more edges than a picture can bear.
+  const edges = new Edges(root, graph.steps, Math.min(3 * view.count, 2500));
+  const ringed = new Set(graph.ringed);
+  const lower = graph.names.map((name) => name.toLowerCase());
+  // Held is the token that is told about, found the one that the search holds, only the class that is not dimmed.
+  const state = { held: -1, found: -1, only: null, dragged: null };
+
+  const colouring = () => graph.colours[colourInput ? Number(colourInput.value) : 0];
+  const dimmed = (node) => state.only !== null && colouring().value[node] !== state.only;
+
+  function nodeColour(node, style) {
+    const colour = colouring();
+    if (!colour) return style.classes[0];
+    const value = colour.value[node];
+    if (value === null || value === -1) return style.unknown;
+    if (colour.kind === "classes") return style.classes[value % style.classes.length];
+    return scaleColour((value - colour.low) / (colour.high - colour.low || 1));
+  }
+
+  function valueText(colour, node) {
+    const value = colour.value[node];
+    if (value === null || value === -1) return "unknown";
+    return colour.kind === "classes" ? colour.classes[value].name : number(value);
+  }
+
+  function styles() {
+    const css = getComputedStyle(root), style = {};
+    for (const name of ["paper", "ink", "soft", "accent", "edge", "unknown"]) {
+      style[name] = css.getPropertyValue(`--${name}`).trim();
+    }
+    style.classes = Array.from({ length: 10 }, (_, place) => css.getPropertyValue(`--class-${place}`).trim());
+    return style;
+  }
+
+  function draw() {
+    const { pen, radius } = view, { step, drawn } = edges, style = styles();
+    view.clear(style);
+    // Weak edges first, so that strong ones lie on top. More edges, fainter lines.
+    const strongest = step.weight.length ? step.weight[0] : 1;
+    const ground = Math.min(0.75, Math.max(0.3, 500 / Math.max(drawn, 1)));
+    for (let edge = drawn - 1; edge >= 0; edge--) {
+      const share = step.weight[edge] / strongest;
+      const faint = state.held >= 0 || dimmed(step.target[edge]) ? 0.25 : 1;
+      pen.strokeStyle = `rgba(${style.edge}, ${ground * faint * (0.2 + 0.8 * share)})`;
+      pen.lineWidth = 0.5 + 1.6 * share;
+      view.line(step.source[edge], step.target[edge]);
+    }
+    const heard = new Set();
+    if (state.held >= 0) {
+      pen.strokeStyle = pen.fillStyle = style.accent;
+      for (const edge of edges.into(state.held)) {
+        heard.add(step.source[edge]);
+        pen.lineWidth = 1 + 2 * (step.weight[edge] / strongest);
+        view.arrow(step.source[edge], state.held);
+      }
+    }
+    for (let node = 0; node < view.count; node++) {
+      const away = state.held >= 0 && node !== state.held && !heard.has(node);
+      pen.globalAlpha = away || dimmed(node) ? 0.3 : 1;
+      view.shape(node, node === state.held ? radius + 2 : radius);
+      pen.fillStyle = nodeColour(node, style);
+      pen.fill();
+      pen.lineWidth = radius > 3 ? 1 : 0.5;
+      pen.strokeStyle = style.paper;
+      pen.stroke();
+      if (ringed.has(node) || node === state.held) {
+        view.shape(node, radius + Math.min(2.5, 0.5 * radius));
+        pen.lineWidth = radius > 3.5 ? 1.6 : 1;
+        pen.strokeStyle = style.ink;
+        pen.stroke();
+      }
+    }
+    pen.globalAlpha = 1;
+    view.names(style);
+  }
+
+  function pair(left, right) {
+    const row = element("div", undefined, "pair");
+    row.append(element("span", left), element("span", right));
+    return row;
+  }
+
+  function group(rows, className) {
+    const made = element("div", undefined, className);
+    made.append(...rows);
+    return made;
+  }
+
+  // Beside the token, on the side away from those it listens to; on a narrow page above or below it.
+  function placeTip(node, into) {
+    const x = view.xs[node], y = view.ys[node], gap = view.radius + 14, wide = tip.offsetWidth, high = tip.offsetHeight;
+    const pull = into.reduce((sum, edge) => sum + view.xs[edges.step.source[edge]] - x, 0);
+    const right = x + gap, left = x - gap - wide;
+    let across = pull > 0 ? left : right;
+    if (across < 4 || across + wide > view.width - 4) across = pull > 0 ? right : left;
+    let down = y - 20;
+    if (across < 4 || across + wide > view.width - 4) down = y > view.height / 2 ? y - gap - high : y + gap;
+    tip.style.left = `${Math.max(4, Math.min(across, view.width - wide - 4))}px`;
+    tip.style.top = `${Math.max(4, Math.min(down, view.height - high - 4))}px`;
+  }
+
+  function tell() {
+    const node = state.held;
+    tip.hidden = node < 0;
+    if (node < 0) { told.textContent = ""; return; }
+    const { step } = edges;
+    const known = graph.colours.map((colour) => pair(colour.name, valueText(colour, node)));
+    const fields = graph.fields[node < graph.targets ? 0 : 1];
+    const data = graph.data[node].map((value, place) => pair(fields[place], value));
+    const into = edges.into(node);
+    const listens = into.slice(0, 6).map((edge) => pair(graph.names[step.source[edge]], weightText(step.weight[edge])));
+    if (listens.length < into.length) listens.push(pair(`and ${number(into.length - listens.length)} more`, ""));
+    tip.replaceChildren(element("strong", graph.names[node]));
+    tip.classList.toggle("many", data.length > 5);
+    if (known.length) tip.append(group(known, "known"));
+    if (data.length) tip.append(group(data, "known data"));
+    if (listens.length) tip.append(element("em", "listens to"), group(listens, "listens"));
+    placeTip(node, into);
+    const said = (rows) => rows.map((row) => `${row.firstChild.textContent} ${row.lastChild.textContent}`).join(", ");
+    told.textContent = `${graph.names[node]}. ${said([...known, ...data])}. ${listens.length ? `Listens to ${said(listens)}.` : ""}`;
+  }
+
+  function refresh() {
+    draw();
+    tell();
+    edges.fillTable(graph.names);
+  }
+
+  function hold(node) {
+    if (node === state.held) return;
+    state.held = node;
+    draw();
+    tell();
+  }
+
+  function find(next) {
+    const text = findInput.value.trim().toLowerCase();
+    const matches = [];
+    if (text) lower.forEach((name, node) => { if (name.includes(text)) matches.push(node); });
+    // The name itself comes before names that hold it.
+    matches.sort((a, b) => (lower[b] === text) - (lower[a] === text));
+    const at = next ? (matches.indexOf(state.found) + 1) % Math.max(matches.length, 1) : 0;
+    state.found = matches.length ? matches[at] : -1;
+    const output = findInput.nextElementSibling;
+    output.textContent = !text ? "" : !matches.length ? "none" : `${at + 1} of ${number(matches.length)}; Enter for the next`;
+    if (state.found >= 0) view.reveal(state.found);
+    state.held = state.found;
+    refresh();
+  }
+
+  function showLegend() {
+    const colour = colouring();
+    legend.replaceChildren();
+    legend.hidden = !colour;
+    state.only = null;
+    if (!colour) return;
+    if (colour.kind === "scale") {
+      const bar = element("span", undefined, "scale");
+      bar.style.background = `linear-gradient(90deg, ${SCALE.map((stop) => `rgb(${stop.join(",")})`).join(",")})`;
+      legend.append(element("span", number(colour.low)), bar, element("span", number(colour.high)));
+    } else {
+      colour.classes.forEach((kind, place) => legend.append(legendButton(kind, place)));
+    }
+    if (colour.value.some((value) => value === null || value === -1)) {
+      const unknown = element("span", undefined, "unknown");
+      unknown.append(element("i"), element("span", "unknown"));
+      legend.append(unknown);
+    }
+  }
+
+  function legendButton(kind, place) {
+    const button = element("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", "false");
+    const dot = element("i");
+    dot.style.background = `var(--class-${place % 10})`;
+    button.append(dot, element("span", kind.name), element("small", number(kind.count)));
+    button.addEventListener("click", () => {
+      state.only = state.only === place ? null : place;
+      for (const other of legend.querySelectorAll("button")) {
+        other.setAttribute("aria-pressed", String(other === button && state.only !== null));
+      }
+      draw();
+    });
+    return button;
+  }
+
+  function zoom(factor, x, y) {
+    if (factor) view.magnify(factor, x, y);
+    else view.measure();
+    refresh();
+  }
+
+  function pressed(event) {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const factor = { "+": 1.5, "=": 1.5, "-": 1 / 1.5, "0": 0 }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (by && view.count) {
+      const from = state.held < 0 ? (by > 0 ? -1 : 0) : state.held;
+      view.reveal((from + by + view.count) % view.count);
+      hold((from + by + view.count) % view.count);
+    } else if (factor !== undefined) {
+      zoom(factor);
+    } else if (event.key === "Escape") {
+      hold(-1);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  function pointed(event) {
+    const { dragged } = state;
+    if (dragged && view.zoom > 1) {
+      view.move(event.clientX - dragged[0], event.clientY - dragged[1]);
+      state.dragged = [event.clientX, event.clientY];
+      refresh();
+      return;
+    }
+    const box = canvas.getBoundingClientRect();
+    const node = view.nearest(event.clientX - box.left, event.clientY - box.top);
+    hold(node >= 0 ? node : state.found);
+  }
+
+  edges.listen(refresh);
+  if (colourInput) colourInput.addEventListener("change", () => { showLegend(); refresh(); });
+  if (findInput) {
+    findInput.addEventListener("input", () => find(false));
+    findInput.addEventListener("keydown", (event) => { if (event.key === "Enter") find(true); });
+  }
+  canvas.addEventListener("pointermove", pointed);
+  canvas.addEventListener("pointerdown", (event) => {
+    pointed(event);
+    if (view.zoom > 1) { state.dragged = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId); }
+  });
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { state.dragged = null; });
+  canvas.addEventListener("pointerleave", () => hold(state.found));
+  canvas.addEventListener("blur", () => hold(state.found));
+  canvas.addEventListener("keydown", pressed);
+  canvas.addEventListener("wheel", (event) => {
+    // A wheel alone scrolls the page.
+    if (!event.ctrlKey && !event.metaKey) return;
+    const box = canvas.getBoundingClientRect();
+    zoom(Math.exp(-event.deltaY / 200), event.clientX - box.left, event.clientY - box.top);
+    event.preventDefault();
+  }, { passive: false });
+  for (const [name, factor] of [["in", 1.5], ["out", 1 / 1.5], ["all", 0]]) {
+    root.querySelector(`.zoom .${name}`).addEventListener("click", () => zoom(factor));
+  }
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (canvas.clientWidth !== view.width) { view.measure(); refresh(); }
+  })).observe(canvas);
+  showLegend();
+  view.measure();
+  refresh();
+}
