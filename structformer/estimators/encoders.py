@@ -20,6 +20,7 @@ from structformer.models.choice import config_from_state, config_state
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.masked import MaskedEncoder, MaskedOutput
 from structformer.models.pooled import TokenInput
+from structformer.nn.content_space import ContentSpace
 from structformer.tokenize import GraphTokenizer, SetTokenizer
 from structformer.tokenize.graphs import as_list
 from structformer.tokens import TokenSet
@@ -54,7 +55,9 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         ordered, _, _ = canonical(bare(tokens), np.zeros(tokens.num_sets))
         types = len(getattr(self.tokenizer_, "node_types_", ())) or 1
         self._input = token_input(ordered, types)
-        self._build(self._input, self._encoder_config(self._input), seed)
+        space = ContentSpace.fit(ordered.x)
+        self._build(self._input, self._encoder_config(self._input), seed, space.dimensions)
+        self.model_.space.load_state_dict(space.state_dict())
         loader = index_loader(ordered.num_sets, self._batch_size(ordered), seed, ordered.select)
         self.history_ = run_training(
             self.model_,
@@ -77,18 +80,19 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         parts = [getattr(out, of) for out in self._run(self.tokenizer_.transform(X))]
         return torch.cat(parts).numpy()
 
-    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int) -> None:
+    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int, dimensions: int) -> None:
         self._exact = None
-        self.model_ = seeded(seed, lambda: MaskedEncoder(given, config))
+        self.model_ = seeded(seed, lambda: MaskedEncoder(given, config, dimensions))
 
     def _state(self) -> State:
         config = config_state(self.model_.encoder.config)
-        return {**super()._state(), "input": asdict(self._input), "config": config}
+        dimensions = self.model_.space.dimensions
+        return {**super()._state(), "input": asdict(self._input), "config": config, "dimensions": dimensions}
 
     def _restore(self, state: State) -> None:
         self.tokenizer_ = self._tokenizer.from_dict(state["tokenizer"])
         self._input = TokenInput(**state["input"])
-        self._build(self._input, config_from_state(state["config"]), seed=0)
+        self._build(self._input, config_from_state(state["config"]), 0, int(state["dimensions"]))
 
 
 class SetEncoder(MaskedTokenEncoder):
@@ -122,8 +126,9 @@ class GraphEncoder(MaskedTokenEncoder):
 
     Part of the nodes is hidden and part of the edges left out; what hidden nodes hold must be told from their
     neighbours, and two such views of a node (of a graph, where there are several) must stay closer to each other
-    than to others. Nodes without attributes are described by the structure around them. Parameters are those of
-    `GraphClassifier`, without what concerns labels.
+    than to others. Neighbours are those of the graph and those that hold the like (`ContentSpace`), so that a graph
+    without edges will do. Nodes without attributes are described by the structure around them. Parameters are those
+    of `GraphClassifier`, without what concerns labels.
 
     Examples:
         >>> import networkx as nx, structformer as sf

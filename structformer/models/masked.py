@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
-from structformer.models.pooled import TokenInput, edge_attributes, prefer_given
+from structformer.models.pooled import TokenInput, content_links, encode_states, prefer_given
+from structformer.nn.content_space import ContentSpace
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
@@ -38,14 +39,20 @@ class MaskedOutput:
 class MaskedEncoder(nn.Module):
     """Encode tokens of which some are hidden; say what the hidden ones hold (masked autoencoding).
 
+    Edges are found once, by content (`ContentSpace`), beside the data's own; every step weighs them anew. Hidden tokens
+    keep their edges: whom they are like is known, and what they hold is to be told from those, so that the edges which
+    help to tell it gain weight (learning structure by denoising: SLAPS, arXiv 2102.05034).
+
     Args:
         tokens: What raw tokens look like.
         config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
+        dimensions: Of the space in which content is compared; see `ContentSpace`.
     """
 
-    def __init__(self, tokens: TokenInput, config: SOESEncoderConfig) -> None:
+    def __init__(self, tokens: TokenInput, config: SOESEncoderConfig, dimensions: int = 0) -> None:
         super().__init__()
         width = config.width
+        self.space = ContentSpace(tokens.features, dimensions)
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.hidden = nn.Parameter(torch.randn(width) / math.sqrt(width))
         self.encoder = build_encoder(config)
@@ -58,7 +65,7 @@ class MaskedEncoder(nn.Module):
         h = self.embedding(tokens.x, tokens.token_type)
         if masked is not None:
             h = torch.where(masked[:, None], self.hidden, h)
-        edge_attr = edge_attributes(tokens, self.encoder.config, h)
-        encoded = self.encoder(h, tokens.ptr, edge_index=tokens.edge_index, edge_attr=edge_attr)
+        links = content_links(self.space, tokens, self.encoder.config)
+        encoded = encode_states(h, self.encoder, tokens, links)
         pooled = self.pooling(encoded.tokens, tokens.ptr)
         return MaskedOutput(encoded.tokens, pooled, self.decoder(encoded.tokens), encoded)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from structformer.graph import TokenGraph
 from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
-from structformer.models.pooled import TokenInput, encode, prefer_given
+from structformer.models.pooled import TokenInput, content_links, encode, prefer_given
 from structformer.nn.content_space import ContentSpace
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
@@ -102,11 +102,7 @@ class NodeModel(nn.Module):
 
     def links(self, tokens: TokenSet) -> TokenGraph:
         """Return the edges along which tokens may listen, with what is thought of them before anything is learned."""
-        config, given = self.encoder.config, None
-        if tokens.edge_index is not None:
-            given = TokenGraph.from_edge_index(tokens.edge_index, len(tokens.x), ptr=tokens.ptr)
-        k = config.neighbors if config.learn else 0
-        return self.space.graph(tokens.x, k, tokens.ptr, given, config.search)
+        return content_links(self.space, tokens, self.encoder.config)
 
     def forward(
         self,

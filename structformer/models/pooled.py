@@ -13,6 +13,7 @@ from structformer.graph import TokenGraph
 from structformer.models.choice import Encoder, build_encoder
 from structformer.models.encoder import Encoded, SOESBlock, SOESEncoderConfig
 from structformer.models.ressformer_block import ReSSFormerBlock
+from structformer.nn.content_space import ContentSpace
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
@@ -94,10 +95,27 @@ def encode(
     embedding: FeatureEmbedding, encoder: Encoder, tokens: TokenSet, links: TokenGraph | None = None
 ) -> Encoded:
     """Embed and encode the tokens of a packed batch along its own edges and the learned ones, or along links alone."""
-    h = embedding(tokens.x, tokens.get("token_type"))
+    return encode_states(embedding(tokens.x, tokens.get("token_type")), encoder, tokens, links)
+
+
+def encode_states(
+    h: Float[Tensor, "tokens width"], encoder: Encoder, tokens: TokenSet, links: TokenGraph | None = None
+) -> Encoded:
+    """Encode embedded tokens as `encode` does."""
     edge_attr = edge_attributes(tokens, encoder.config, h)
     edge_index = None if links is not None and edge_attr is None else tokens.edge_index
     return encoder(h, tokens.ptr, edge_index=edge_index, edge_attr=edge_attr, graph=links)
+
+
+def content_links(space: ContentSpace, tokens: TokenSet, config: SOESEncoderConfig) -> TokenGraph:
+    """Return the edges along which tokens may listen, with what is thought of them before anything is learned.
+
+    Those are the tokens' own edges and, unless the encoder learns none, links to those most like them.
+    """
+    given = None
+    if tokens.edge_index is not None:
+        given = TokenGraph.from_edge_index(tokens.edge_index, len(tokens.x), ptr=tokens.ptr)
+    return space.graph(tokens.x, config.neighbors if config.learn else 0, tokens.ptr, given, config.search)
 
 
 def edge_attributes(tokens: TokenSet, config: SOESEncoderConfig, like: Tensor) -> Tensor | None:
