@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -430,25 +430,67 @@ class TokenGraph:
         labels: Labels | None = None,
         threshold: float | None = None,
         max_nodes: int = 300,
+        large: Literal["communities", "hubs"] = "communities",
         seed: int = 0,
     ) -> "Axes":
-        """Draw the graph; direction and self-loops are not drawn.
+        """Draw the graph; direction, self-loops and edges of weight zero are not drawn.
+
+        Connected parts, and so the sets of a batch, are drawn side by side. Names are written where
+        there is room, those of the best connected tokens first.
 
         Args:
             ax: matplotlib axes to draw on; by default a new figure.
-            labels: One label for each target, shown as colour; by default the graph's own.
-            threshold: Edges with a smaller mean weight are not drawn. By default all are, or if there
-                are more than six for each token drawn, that many of the strongest.
-            max_nodes: Of more tokens than this, only those with the greatest weighted degree are
-                drawn, and the title says so.
-            seed: Seed of the layout.
+            labels: One label for each target, shown as colour; by default the graph's own. Many
+                different numbers make a scale, all else makes classes.
+            threshold: Lines of a smaller weight are not drawn. By default all are, or if there are more
+                than six for each node drawn, that many of the strongest.
+            max_nodes: How many tokens are drawn one by one.
+            large: What is drawn of more tokens than that, as the title says. `"communities"`: up to
+                40 of them as discs, the area being the number of tokens, a pie the shares of their labels,
+                the width of a line the total weight between two. `"hubs"`: the `max_nodes` tokens of the
+                greatest weighted degree.
+            seed: Seed of the layout and of the communities.
 
         Returns:
             The axes drawn on.
+
+        Raises:
+            ValueError: If `max_nodes` is less than 1, `large` is unknown or the labels do not fit.
         """
         from structformer.graph_plot import draw
 
-        return draw(self, ax=ax, labels=labels, threshold=threshold, max_nodes=max_nodes, seed=seed)
+        return draw(self, ax, labels, threshold, max_nodes, large, seed)
+
+    def plot_steps(
+        self,
+        labels: Labels | None = None,
+        threshold: float | None = None,
+        max_nodes: int = 300,
+        large: Literal["communities", "hubs"] = "communities",
+        seed: int = 0,
+        columns: int = 4,
+    ) -> "list[Axes]":
+        """Draw every step beside the others in a new figure, each token in the same place in all.
+
+        Lines are as dark and as wide in one step as lines of the same weight in another.
+
+        Args:
+            labels: As in `plot`.
+            threshold: As in `plot`.
+            max_nodes: As in `plot`.
+            large: As in `plot`; communities are those of all steps together.
+            seed: As in `plot`.
+            columns: Pictures in a row.
+
+        Returns:
+            The axes drawn on, one for each step.
+
+        Raises:
+            ValueError: As `plot`, or if `columns` is less than 1.
+        """
+        from structformer.graph_plot import draw_steps
+
+        return draw_steps(self, labels, threshold, max_nodes, large, seed, columns)
 
     def __repr__(self) -> str:
         tokens = f"{self.num_targets} targets from {self.num_sources} sources"

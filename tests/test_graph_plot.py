@@ -9,7 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from structformer.graph import TokenGraph
-from structformer.graph_plot import PALETTE, UNKNOWN
+from structformer.graph_colours import PALETTE, UNKNOWN
+from structformer.graph_selection import select
 
 mpl.use("Agg")
 
@@ -54,7 +55,13 @@ def test_without_axes_a_figure_is_made():
 
 def test_names_only_where_there_is_room():
     assert [text.get_text() for text in ring(5).plot(new_axes()).texts] == ["0", "1", "2", "3", "4"]
-    assert not ring(61).plot(new_axes()).texts
+    assert len(ring(150).plot(new_axes()).texts) <= 60
+    wordy = TokenGraph.from_networkx(nx.complete_graph(23))
+    wordy.names = [f"the token of a long name {i}" for i in range(23)]
+    ax = wordy.plot(new_axes())
+    assert 0 < len(ax.texts) < 23
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_labels_colour_the_nodes_and_fill_the_legend():
@@ -85,12 +92,14 @@ def test_continuous_labels_get_a_colour_bar():
 
 def test_large_graphs_are_cut_to_their_best_connected_tokens_and_say_so():
     star = TokenGraph.from_networkx(nx.star_graph(22))
-    ax = star.plot(new_axes(), max_nodes=5)
+    ax = star.plot(new_axes(), max_nodes=5, large="hubs")
     assert sum(len(item.get_offsets()) for item in points(ax)) == 5
     assert ax.get_title() == "Shown: the 5 best-connected of 23 tokens"
     assert "0" in [text.get_text() for text in ax.texts]
     with pytest.raises(ValueError, match=r"max_nodes must be at least 1 \(got 0\)"):
         star.plot(new_axes(), max_nodes=0)
+    with pytest.raises(ValueError, match=r"large must be .communities. or .hubs. \(got 'all'\)"):
+        select([star], None, 300, "all")  # pyright: ignore[reportArgumentType]
 
 
 def test_only_strong_edges_are_drawn():
@@ -134,3 +143,54 @@ def test_graphs_without_edges(tokens: int):
     graph = TokenGraph.from_edge_index(torch.empty(2, 0, dtype=torch.long), tokens)
     ax = graph.plot(new_axes())
     assert sum(len(item.get_offsets()) for item in points(ax)) == tokens
+
+
+def test_lines_are_drawn_only_where_something_is_heard():
+    edges = torch.tensor([[0, 1], [1, 2]])
+    graph = TokenGraph.from_edge_index(edges, 3, torch.tensor([0.0, 0.5]))
+    assert len(lines(graph.plot(new_axes())).get_segments()) == 1
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_paper_is_white_and_ink_readable_under_every_style(style: str):
+    with plt.style.context(style):
+        ax = TokenGraph.from_networkx(nx.complete_graph(17)).plot()
+        figure = plt.figure()
+        given = TokenGraph.from_networkx(nx.complete_graph(17)).plot(figure.add_subplot())
+    assert to_hex(ax.figure.get_facecolor()) == "#ffffff"
+    assert to_hex(ax.title.get_color()) == "#30343b"
+    assert given.patch.get_visible()
+    assert given.axison
+    assert to_hex(given.get_facecolor()) == "#ffffff"
+    assert to_hex(given.title.get_color()) == ("#30343b" if style == "default" else "#e4e7eb")
+    plt.close(ax.figure)
+    plt.close(figure)
+
+
+def test_names_and_labels_are_taken_literally():
+    graph = ring(3)
+    graph.names, graph.labels = ["$\\frac$", "a $ b", "two\nlines"], ["_hidden", "$x_", "c"]
+    ax = graph.plot(new_axes())
+    ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in ax.texts] == ["$\\frac$", "a $ b", "two lines"]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["$x_", "_hidden", "c"]
+
+
+def test_steps_share_places_and_the_meaning_of_a_line():
+    edges = torch.tensor([[0, 1, 2], [1, 2, 3]])
+    strong = TokenGraph.from_edge_index(edges, 5, torch.tensor([0.2, 0.6, 1.0]))
+    weak = TokenGraph.from_edge_index(edges[:, :2], 5, torch.tensor([0.2, 0.4]))
+    axes = strong.with_steps([weak, weak]).plot_steps(labels=list("aabbb"), columns=2)
+    assert [ax.get_title() for ax in axes] == ["step 1: 2 lines", "step 2: 2 lines", "step 3: 3 lines"]
+    places = [np.concatenate([p.get_offsets() for p in points(ax)]) for ax in axes]
+    np.testing.assert_array_equal(places[0], places[2])
+    assert lines(axes[0]).get_linewidths()[0] == lines(axes[2]).get_linewidths()[0]
+    assert max(lines(axes[0]).get_linewidths()) < max(lines(axes[2]).get_linewidths())
+    figure = axes[0].figure
+    assert len(figure.axes) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    plt.close(figure)
+    with pytest.raises(ValueError, match=r"columns must be at least 1 \(got 0\)"):
+        strong.plot_steps(columns=0)
