@@ -6,6 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
+# Of more pairs a node than these, the weakest do not change where it lies.
+_MOST_PAIRS = 20
 # Blocks of rows of the pairwise distances that stay in a processor's cache.
 _BLOCK = 96
 
@@ -66,6 +68,10 @@ def _pull(
     apart = (edges[0] != edges[1]) & (weight > 0)
     one_way = sp.csr_matrix((weight[apart], (edges[0][apart], edges[1][apart])), shape=(num_nodes, num_nodes))
     pull = sp.csr_matrix(one_way + one_way.T)
+    if pull.nnz > 2 * _MOST_PAIRS * num_nodes:
+        least = np.partition(pull.data, -2 * _MOST_PAIRS * num_nodes)[-2 * _MOST_PAIRS * num_nodes]
+        pull.data[pull.data < least] = 0.0
+        pull.eliminate_zeros()
     # Weights are shares of a row's attention: scaled to a mean pull of 1 an edge, the picture
     # does not depend on how many edges share the weight.
     if pull.nnz:
