@@ -23,6 +23,8 @@ _STYLES = ("report.css", "report_graph.css", "report_evidence.css")
 _SCRIPTS = (
     "report_tools.js",
     "report_view.js",
+    "report_tip.js",
+    "report_legend.js",
     "report_graph.js",
     "report_evidence.js",
     "report_columns.js",

@@ -1,14 +1,12 @@
 function startGraph(root) {
   const graph = JSON.parse(root.querySelector("script").textContent);
   const canvas = root.querySelector("canvas");
-  const tip = root.querySelector(".tip");
-  const told = root.querySelector(".hidden");
-  const legend = root.querySelector(".legend");
   const colourInput = root.querySelector(".colour");
   const findInput = root.querySelector(".find");
   const view = new View(canvas, graph);
   // At first no more edges than a picture can bear.
   const edges = new Edges(root, graph.steps, Math.min(3 * view.count, 2500));
+  const tip = new Tip(root, graph, view, edges);
   const ringed = new Set(graph.ringed);
   const lower = graph.names.map((name) => name.toLowerCase());
   // Held is the token that is told about, found the one that the search holds, only the class that is not dimmed.
@@ -24,12 +22,6 @@ function startGraph(root) {
     if (value === null || value === -1) return style.unknown;
     if (colour.kind === "classes") return style.classes[value % style.classes.length];
     return scaleColour((value - colour.low) / (colour.high - colour.low || 1));
-  }
-
-  function valueText(colour, node) {
-    const value = colour.value[node];
-    if (value === null || value === -1) return "unknown";
-    return colour.kind === "classes" ? colour.classes[value].name : number(value);
   }
 
   function styles() {
@@ -83,55 +75,9 @@ function startGraph(root) {
     view.names(style);
   }
 
-  function pair(left, right) {
-    const row = element("div", undefined, "pair");
-    row.append(element("span", left), element("span", right));
-    return row;
-  }
-
-  function group(rows, className) {
-    const made = element("div", undefined, className);
-    made.append(...rows);
-    return made;
-  }
-
-  // Beside the token, on the side away from those it listens to; on a narrow page above or below it.
-  function placeTip(node, into) {
-    const x = view.xs[node], y = view.ys[node], gap = view.radius + 14, wide = tip.offsetWidth, high = tip.offsetHeight;
-    const pull = into.reduce((sum, edge) => sum + view.xs[edges.step.source[edge]] - x, 0);
-    const right = x + gap, left = x - gap - wide;
-    let across = pull > 0 ? left : right;
-    if (across < 4 || across + wide > view.width - 4) across = pull > 0 ? right : left;
-    let down = y - 20;
-    if (across < 4 || across + wide > view.width - 4) down = y > view.height / 2 ? y - gap - high : y + gap;
-    tip.style.left = `${Math.max(4, Math.min(across, view.width - wide - 4))}px`;
-    tip.style.top = `${Math.max(4, Math.min(down, view.height - high - 4))}px`;
-  }
-
-  function tell() {
-    const node = state.held;
-    tip.hidden = node < 0;
-    if (node < 0) { told.textContent = ""; return; }
-    const { step } = edges;
-    const known = graph.colours.map((colour) => pair(colour.name, valueText(colour, node)));
-    const fields = graph.fields[node < graph.targets ? 0 : 1];
-    const data = graph.data[node].map((value, place) => pair(fields[place], value));
-    const into = edges.into(node);
-    const listens = into.slice(0, 6).map((edge) => pair(graph.names[step.source[edge]], weightText(step.weight[edge])));
-    if (listens.length < into.length) listens.push(pair(`and ${number(into.length - listens.length)} more`, ""));
-    tip.replaceChildren(element("strong", graph.names[node]));
-    tip.classList.toggle("many", data.length > 5);
-    if (known.length) tip.append(group(known, "known"));
-    if (data.length) tip.append(group(data, "known data"));
-    if (listens.length) tip.append(element("em", "listens to"), group(listens, "listens"));
-    placeTip(node, into);
-    const said = (rows) => rows.map((row) => `${row.firstChild.textContent} ${row.lastChild.textContent}`).join(", ");
-    told.textContent = `${graph.names[node]}. ${said([...known, ...data])}. ${listens.length ? `Listens to ${said(listens)}.` : ""}`;
-  }
-
   function refresh() {
     draw();
-    tell();
+    tip.tell(state.held);
     edges.fillTable(graph.names);
   }
 
@@ -139,7 +85,7 @@ function startGraph(root) {
     if (node === state.held) return;
     state.held = node;
     draw();
-    tell();
+    tip.tell(state.held);
   }
 
   function find(next) {
@@ -158,40 +104,8 @@ function startGraph(root) {
   }
 
   function showLegend() {
-    const colour = colouring();
-    legend.replaceChildren();
-    legend.hidden = !colour;
     state.only = null;
-    if (!colour) return;
-    if (colour.kind === "scale") {
-      const bar = element("span", undefined, "scale");
-      bar.style.background = `linear-gradient(90deg, ${SCALE.map((stop) => `rgb(${stop.join(",")})`).join(",")})`;
-      legend.append(element("span", number(colour.low)), bar, element("span", number(colour.high)));
-    } else {
-      colour.classes.forEach((kind, place) => legend.append(legendButton(kind, place)));
-    }
-    if (colour.value.some((value) => value === null || value === -1)) {
-      const unknown = element("span", undefined, "unknown");
-      unknown.append(element("i"), element("span", "unknown"));
-      legend.append(unknown);
-    }
-  }
-
-  function legendButton(kind, place) {
-    const button = element("button");
-    button.type = "button";
-    button.setAttribute("aria-pressed", "false");
-    const dot = element("i");
-    dot.style.background = `var(--class-${place % 10})`;
-    button.append(dot, element("span", kind.name), element("small", number(kind.count)));
-    button.addEventListener("click", () => {
-      state.only = state.only === place ? null : place;
-      for (const other of legend.querySelectorAll("button")) {
-        other.setAttribute("aria-pressed", String(other === button && state.only !== null));
-      }
-      draw();
-    });
-    return button;
+    fillLegend(root.querySelector(".legend"), colouring(), (only) => { state.only = only; draw(); });
   }
 
   function zoom(factor, x, y) {
