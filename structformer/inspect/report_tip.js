@@ -20,7 +20,8 @@ class Tip {
     box.classList.toggle("many", data.length > 5);
     if (known.length) box.append(this.group(known, "known"));
     if (data.length) box.append(this.group(data, "known data"));
-    if (listens.length) box.append(element("em", "listens to"), this.group(listens, "listens"));
+    const brief = listens.every((row) => row.firstChild.textContent.length <= 12);
+    if (listens.length) box.append(element("em", "listens to"), this.group(listens, brief ? "brief" : "long"));
     if (more) box.append(element("small", `and ${number(more)} more`));
     this.place(node, into);
     const said = (rows) => rows.map((row) => `${row.firstChild.textContent} ${row.lastChild.textContent}`).join(", ");

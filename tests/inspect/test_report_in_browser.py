@@ -206,6 +206,10 @@ def drawn_lines(browser: Any, root: str) -> int:
     return len(browser.all(f"{root} .arcs path"))
 
 
+def pixels(browser: Any) -> str:
+    return browser.run("return document.querySelector('#section-1 canvas').toDataURL()")
+
+
 def drag(browser: Any, slider: Any, share: float) -> None:
     """Take a slider's handle, wherever it is, to a share of the way."""
     from selenium.webdriver.common.action_chains import ActionChains
@@ -302,23 +306,20 @@ def test_choosing_a_colour_changes_the_legend(browser, page):
     def classes() -> list[str]:
         return [button.text.replace("\n", " ") for button in browser.all("#section-1 .legend button")]
 
-    def pixels() -> str:
-        return browser.run("return document.querySelector('#section-1 canvas').toDataURL()")
-
     assert classes() == ["a rather long name of a class 38", "short 40"]
-    before = pixels()
+    before = pixels(browser)
     Select(browser.one("#colour-1")).select_by_visible_text("expert")
     # What is not known of the sources is said to be unknown.
     assert classes() == ["expert 0 11", "expert 1 10", "expert 2 10"]
     assert browser.one("#section-1 .legend .unknown").text == "unknown"
-    by_expert = pixels()
+    by_expert = pixels(browser)
     assert by_expert != before
     button = browser.all("#section-1 .legend button")[1]
     button.click()
     assert button.get_attribute("aria-pressed") == "true"
-    assert pixels() != by_expert
+    assert pixels(browser) != by_expert
     button.click()
-    assert pixels() == by_expert
+    assert pixels(browser) == by_expert
 
 
 def test_a_token_is_found_by_name_and_brought_near(browser, page):
@@ -333,11 +334,43 @@ def test_a_token_is_found_by_name_and_brought_near(browser, page):
     assert browser.one("#section-1 .tip strong").text == "known 40"
     find.send_keys("nobody")
     assert browser.one("#find-1 + output").text == "none"
-    before = browser.run("return document.querySelector('#section-1 canvas').toDataURL()")
+    before = pixels(browser)
     browser.one("#section-1 .zoom .in").click()
-    assert browser.run("return document.querySelector('#section-1 canvas').toDataURL()") != before
+    assert pixels(browser) != before
     browser.one("#section-1 .zoom .all").click()
-    assert browser.run("return document.querySelector('#section-1 canvas').toDataURL()") == before
+    assert pixels(browser) == before
+
+
+def test_what_is_magnified_is_moved_by_dragging(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    browser.open(page)
+    canvas = browser.one("#section-1 canvas")
+
+    def dragged() -> bool:
+        before = pixels(browser)
+        chain = ActionChains(browser.driver, duration=50).move_to_element_with_offset(canvas, 0, -60)
+        chain.click_and_hold().move_by_offset(80, 60).release().send_keys(Keys.ESCAPE).perform()
+        return pixels(browser) != before
+
+    assert not dragged()
+    canvas.send_keys("+")
+    assert dragged()
+
+
+def test_an_open_page_follows_its_window(browser, page):
+    browser.open(page, 1280, "light")
+    drawn, wide = drawn_lines(browser, "#section-1"), browser.one("#section-1 canvas").size["width"]
+    browser.look(420, "dark")
+    # A new size is told after the next frame, and drawn in the one after.
+    browser.driver.execute_async_script(
+        "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 50)"
+    )
+    canvas = browser.one("#section-1 canvas")
+    assert int(canvas.get_attribute("width")) == canvas.size["width"] < 420 < wide
+    assert drawn_lines(browser, "#section-1") == drawn
+    assert browser.run("return document.documentElement.scrollWidth") <= 420
 
 
 def test_the_edges_drawn_are_there_as_a_table(browser, page):
