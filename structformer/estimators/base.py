@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 import structformer.training as training
+from structformer.nn.soes import SOES
 from structformer.training import Callback, History, TrainingConfig
 
 State = dict[str, Any]
@@ -74,6 +75,17 @@ class StructFormerEstimator(BaseEstimator):
         if self._exact is None:
             self._exact = exact(self.model_)
         return self._exact
+
+    def graph_layers(self) -> tuple[list[nn.Module], list[SOES]]:
+        """Return the networks that predict, and those of their layers that learn the graph which is shown.
+
+        For those who look inside; see `structformer.inspect.faithfulness`.
+
+        Raises:
+            NotFittedError: Before `fit`.
+        """
+        network = self._exact_model()
+        return [network], [layer for layer in network.encoder.modules() if isinstance(layer, SOES)]
 
     def __getstate__(self) -> State:
         state: Any = super().__getstate__()

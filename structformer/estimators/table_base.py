@@ -22,6 +22,7 @@ from structformer.estimators.targets import importance
 from structformer.graph import TokenGraph
 from structformer.models.choice import ModelName
 from structformer.models.table import RowMemory, TableModel, TableModelConfig, TableOutput
+from structformer.nn.soes import SOES
 from structformer.tokenize.columns import Infinite
 from structformer.tokenize.tables import TableTokenizer
 from structformer.tokens import TokenSet
@@ -308,6 +309,12 @@ class TableEstimator(StructFormerEstimator):
         """
         said = self._run(X)
         return column_table(said, self.tokenizer_.column_names)
+
+    def graph_layers(self) -> tuple[list[nn.Module], list[SOES]]:
+        """See `StructFormerEstimator.graph_layers`; the graph shown is that over rows."""
+        networks = self._exact_networks()
+        layers = (layer for network in networks for layer in network.blocks.modules())
+        return [*networks], [layer for layer in layers if isinstance(layer, SOES)]
 
     def _state(self) -> State:
         return {

@@ -1,5 +1,8 @@
-"""Learned graphs for people: statistics by step, and self-contained HTML reports."""
+"""Learned graphs for people: statistics, faithfulness, agreement with a true graph, self-contained HTML reports."""
 
+from structformer.inspect.agreement import edge_agreement, stability
+from structformer.inspect.attribution import edge_attribution
+from structformer.inspect.faithfulness import faithfulness
 from structformer.inspect.model import model_section
 from structformer.inspect.report import render_report, write_report
 from structformer.inspect.report_evidence import evidence_section
@@ -9,9 +12,13 @@ from structformer.inspect.statistics import chance_homophily, graph_statistics
 __all__ = [
     "Section",
     "chance_homophily",
+    "edge_agreement",
+    "edge_attribution",
     "evidence_section",
+    "faithfulness",
     "graph_statistics",
     "model_section",
     "render_report",
+    "stability",
     "write_report",
 ]

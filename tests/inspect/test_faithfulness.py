@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import NotFittedError
+from torch_geometric.data import Data
+
+import structformer as sf
+from structformer.inspect import faithfulness
+
+ROWS = ["strongest", "random", "by gradient", "all but strongest", "all but random", "all"]
+
+
+class Listener:
+    """Says of each token the mean of what its neighbours hold, by weights that are as told."""
+
+    def __init__(self, seed=0, told=True, tokens=40):
+        draw = np.random.default_rng(seed)
+        network = sf.nn.SOES(sf.nn.SOESConfig(width=4, affinity=4, neighbors=12, sharpness=20.0)).double()
+        self.network = _Mean(network, told)
+        self.x = torch.from_numpy(draw.normal(size=(tokens, 4)))
+
+    def graph_layers(self):
+        return [self.network], [self.network.structure]
+
+    def learned_graph(self, X):
+        return self.network(self.x).encoded.graphs[-1]
+
+    def predict(self, X):
+        return self.network(self.x).outputs.detach().numpy()
+
+
+class _Mean(torch.nn.Module):
+    def __init__(self, structure, told):
+        super().__init__()
+        self.structure, self.told = structure, told
+
+    def forward(self, x):
+        graph = self.structure(x)
+        weight = graph.weight if self.told else 1 - graph.weight
+        heard = torch.zeros_like(x).index_add(0, graph.row, weight[:, None] * x[graph.col])
+        outputs = type("Out", (), {})()
+        outputs.outputs, outputs.encoded = heard, type("Encoded", (), {"graphs": [graph]})()
+        return outputs
+
+
+def test_weights_that_decide_are_told_from_decoration():
+    honest = faithfulness(Listener(), None)
+    assert honest.loc["strongest", "ratio"] > 1.5
+    assert honest.loc["all but strongest", "ratio"] < 1
+    decoration = faithfulness(Listener(told=False), None)
+    assert decoration.loc["strongest", "ratio"] < honest.loc["strongest", "ratio"] / 1.3
+
+
+def test_the_table_of_a_classifier():
+    draw = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = draw.normal(size=(90, 5)) + 3 * np.eye(5)[y]
+    nodes = Data(x=torch.tensor(x, dtype=torch.float32), num_nodes=90)
+    model = sf.NodeClassifier(width=16, heads=2, epochs=10, random_state=0, verbose=False)
+    model.fit(nodes, y=y, train_mask=np.arange(90) < 15)
+    found = faithfulness(model, nodes, repeats=2, seed=3)
+    assert found.index.tolist() == ROWS
+    assert found.columns.tolist() == ["change", "flipped", "ratio"]
+    assert found.change.between(0, 1).all()
+    assert found.loc["random", "ratio"] == 1
+    assert found.equals(faithfulness(model, nodes, repeats=2, seed=3))
+    assert found.loc["all", "change"] > found.loc["random", "change"]
+
+
+@pytest.mark.parametrize("kind", [sf.TableEncoder, sf.StructFormerRegressor])
+def test_numbers_and_vectors_have_no_classes_to_flip(kind):
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    model = kind(width=16, heads=2, epochs=2, row_neighbors=5, random_state=0, verbose=False).fit(X, X[:, 0])
+    found = faithfulness(model, X[:20] + 0.1, repeats=1)
+    assert found.columns.tolist() == ["change", "ratio"]
+    assert (found.change > 0).all()
+
+
+def test_a_share_that_is_none():
+    for share in (0.0, 1.0, -0.1):
+        with pytest.raises(ValueError, match="share"):
+            faithfulness(Listener(), None, share=share)
+    with pytest.raises(ValueError, match="repeats"):
+        faithfulness(Listener(), None, repeats=0)
+    with pytest.raises(NotFittedError):
+        faithfulness(sf.SetClassifier(), [np.zeros((3, 2))])
