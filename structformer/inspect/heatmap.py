@@ -46,7 +46,7 @@ def heat_map(frame: pd.DataFrame, most: int = 40, strongest: int = 8) -> dict[st
     margin = round(max((_width(name) for name in shown), default=0.0)) + 12
     # Names along the top are slanted by 45°, and need that much of their length in both directions.
     head = round(margin * 0.75) + 8
-    cell = 16 if len(shown) > 20 else 24
+    cell = 18 if len(shown) > 20 else 24
     side = len(shown) * cell
     return {
         "names": shown,

@@ -86,13 +86,13 @@ def _asset(name: str) -> str:
 
 
 def _least_bytes(section: Section, limits: Limits) -> int:
-    """About how much of the page a section takes, rather too little than too much."""
+    """About how much of the page a section takes."""
     columns = 0 if section.columns is None else min(len(section.columns), limits.columns)
     total = 110 * columns**2
     if section.graph is not None:
         fields = 0 if section.data is None else min(section.data.shape[1], limits.fields)
-        total += min(section.graph.num_targets, limits.nodes) * (25 + 5 * fields)
-        total += sum(10 * min(step.num_edges, limits.edges) for step in section.graph.steps)
+        total += min(section.graph.num_targets, limits.nodes) * (40 + 3 * len(section.colours) + 7 * fields)
+        total += sum(15 * min(step.num_edges, limits.edges) for step in section.graph.steps)
     return total
 
 

@@ -1,7 +1,7 @@
 function startColumns(root) {
   const names = JSON.parse(root.querySelector("script").textContent);
   const map = root.querySelector("svg");
-  const reading = root.closest("section").querySelector(".reading[id]");
+  const reading = root.querySelector(".reading");
   const usual = reading.textContent;
   const cells = [...map.querySelectorAll("rect")], across = Math.round(Math.sqrt(cells.length));
   let held = -1;

@@ -415,7 +415,7 @@ def test_the_column_map_is_read_by_keyboard_and_mouse(browser, page):
 
     browser.open(page)
     weights = np.random.default_rng(0).random((9, 9))
-    heat, reading = browser.one("#section-1 .heat"), browser.one("#section-1 .columns ~ .note .reading")
+    heat, reading = browser.one("#section-1 .heat"), browser.one("#section-1 .map .reading")
     heat.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
     said = "column number {} listens to column number {} with weight {:.3f}."
     assert reading.text == said.format(1, 1, weights[1, 1])
