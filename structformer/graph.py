@@ -492,15 +492,23 @@ class TokenGraph:
 
         return draw_steps(self, labels, threshold, max_nodes, large, seed, columns)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: statistics, a small picture, the strongest edges by name."""
+        from structformer.graph_html import to_html
+
+        return to_html(self)
+
     def __repr__(self) -> str:
         tokens = f"{self.num_targets} targets from {self.num_sources} sources"
         parts = [tokens if self.is_bipartite else f"{self.num_tokens} tokens", f"{self.num_edges} edges"]
         if self.weight is not None and not self.weight.is_meta and (zero := graph_stats.num_inactive(self)):
             parts[-1] += f" ({zero} of weight zero)"
         if self.weight is not None and self.weight.ndim > 1:
-            parts.append(f"{self.weight.shape[1]} heads")
+            heads = self.weight.shape[1]
+            parts.append(f"{heads} head{'' if heads == 1 else 's'}")
         if self.ptr is not None:
-            parts.append(f"{self.ptr.numel() - 1} sets")
+            sets = self.ptr.numel() - 1
+            parts.append(f"{sets} set{'' if sets == 1 else 's'}")
         if self.earlier:
             parts.append(f"{len(self.steps)} steps")
         return f"TokenGraph({', '.join(parts)})"

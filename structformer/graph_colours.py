@@ -50,6 +50,17 @@ class Colouring:
         others = "1 other class" if rare == 1 else f"{rare} other classes"
         return Colouring(place[self.codes], (*(self.classes[i] for i in kept), others), self.values)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest number of a scale."""
+        known = np.zeros(1) if self.values is None else self.values[np.isfinite(self.values)]
+        return float(known.min()), float(known.max())
+
+    def share(self, values: Float[np.ndarray, "any"]) -> Float[np.ndarray, "any"]:
+        """Where on the scale numbers are, from 0 to 1; NaN stays."""
+        low, high = self.limits
+        return (values - low) / ((high - low) or 1.0)
+
     def palette(self) -> list[str]:
         """A colour for each class; the eighth and last is that of the others."""
         return [*PALETTE, OTHERS][: len(self.classes)]

@@ -89,8 +89,7 @@ def draw_discs(
     white: dict[str, Any] = {"edgecolors": "white", "zorder": 2}
     discs = [Circle(tuple(place), radius) for place, radius in zip(places, radii, strict=True)]
     if colours.values is not None:
-        low, high = np.nanmin(colours.values), np.nanmax(colours.values)
-        share = (means(shown, colours) - low) / ((high - low) or 1)
+        share = colours.share(means(shown, colours))
         fill = [UNKNOWN if np.isnan(value) else colormaps["cividis"](value) for value in share]
         ax.add_collection(PatchCollection(discs, facecolors=fill, linewidths=1.0, **white))
     elif not colours.labelled:

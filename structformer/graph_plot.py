@@ -215,7 +215,7 @@ def _draw_nodes(
     if colours.values is not None:
         values = colours.values[tokens]
         known = np.isfinite(values)
-        limits = {"vmin": np.nanmin(colours.values), "vmax": np.nanmax(colours.values)}
+        limits = dict(zip(("vmin", "vmax"), colours.limits, strict=True))
         ax.scatter(*places[~known].T, s=areas[~known], c=UNKNOWN, **outline)
         ax.scatter(*places[known].T, s=areas[known], c=values[known], cmap="cividis", **limits, **outline)
         return
@@ -247,7 +247,7 @@ def _explain(ax: "Axes", where: Any, shown: Selection, colours: Colouring, ink: 
 
     figure, looks = ax.figure, dict[int, tuple[str, str]]()
     if colours.values is not None:
-        limits = Normalize(np.nanmin(colours.values), np.nanmax(colours.values))
+        limits = Normalize(*colours.limits)
         own = ax if where is ax else figure.axes
         bar = figure.colorbar(ScalarMappable(limits, "cividis"), ax=own, shrink=0.5)
         bar.set_label("mean label" if shown.grouped else "label", color=ink)

@@ -183,7 +183,8 @@ class GraphSummary:
     homophily: float | None
     change: tuple[float, ...]
 
-    def __str__(self) -> str:
+    def rows(self) -> list[tuple[str, str]]:
+        """What is known, as names and values to print."""
         lines = [("tokens", f"{self.tokens:,}")]
         if self.self_weight is None:
             lines = [("targets", f"{self.tokens:,}"), ("sources", f"{self.sources:,}")]
@@ -200,9 +201,13 @@ class GraphSummary:
             lines.append(("homophily", f"{self.homophily:.3f}"))
         if self.change:
             lines.append(("change by step", "  ".join(f"{value:.3g}" for value in self.change)))
-        return "\n".join(f"{name:<17} {value}" for name, value in lines)
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<17} {value}" for name, value in self.rows())
 
 
+@torch.no_grad()
 def summarize(graph: "TokenGraph") -> GraphSummary:
     """See `TokenGraph.summary`."""
     weight = graph.mean_weight().detach().double()

@@ -49,12 +49,15 @@ def hubs(graph: "TokenGraph", top: int | None) -> pd.DataFrame:
     listeners = np.bincount(weight.indices, minlength=graph.num_sources)
     order = np.argsort(-heard, kind="stable")[:top]
     names = graph.source_names if graph.is_bipartite else graph.names
-    columns: dict[str, object] = {} if names is None else {"name": [names[i] for i in order.tolist()]}
+    columns: dict[str, object] = {}
+    if names is not None:
+        # As objects: pandas' texts are UTF-8, which not every name can be.
+        columns["name"] = pd.Series([names[i] for i in order.tolist()], order, dtype=object)
     total = heard.sum()
     columns["weight"] = heard[order]
     columns["share"] = heard[order] / total if total else np.zeros(len(order))
     columns["listeners"] = listeners[order]
-    return pd.DataFrame(columns, index=pd.Index(order, name="token"))
+    return pd.DataFrame(columns, index=order).rename_axis("token")
 
 
 def reciprocity(graph: "TokenGraph") -> float:

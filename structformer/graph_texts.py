@@ -1,7 +1,7 @@
 """Names beside the nodes of a picture, as many as find room without covering each other or a node."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,24 +47,13 @@ def write_names(
 
     ax.apply_aspect()
     points = ax.transData.transform(places) * (72 / ax.figure.dpi) if len(places) else places
-    nodes = np.concatenate([points - reach[:, None], points + reach[:, None]], axis=1)
-    taken = np.empty((0, 4))
-    spots: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     texts = [shorten(name) for name in names]
-    order = [i for i in np.argsort(-rank, kind="stable").tolist() if texts[i]]
-    for node in order[:most]:
-        half = 0.5 * _extent(texts[node], size)
-        others = np.delete(nodes, node, axis=0)
-        for spot in map(np.array, _SPOTS):
-            middle = points[node] + spot * (half + reach[node] + 1)
-            box = np.concatenate([middle - half, middle + half])
-            if not _meets(box, taken) and not _meets(box, others):
-                taken = np.vstack([taken, box])
-                spots[node] = spot, half + 1
-                break
-    for node, (spot, half) in sorted(spots.items()):
+    order = [i for i in np.argsort(-rank, kind="stable").tolist() if texts[i]][:most]
+    halves = {i: 0.5 * _extent(texts[i], size) for i in order}
+    spots = find_room(points, reach, halves)
+    for node, spot in sorted(spots.items()):
         edge = places[node] + (0.0 if radii is None else spot * radii[node])
-        away = spot * (half + (reach[node] if radii is None else 0.0))
+        away = spot * (halves[node] + 1 + (reach[node] if radii is None else 0.0))
         ax.annotate(
             texts[node],
             tuple(edge),
@@ -79,6 +68,33 @@ def write_names(
             path_effects=[withStroke(linewidth=2, foreground="white")],
         )
     return len(spots)
+
+
+def find_room(
+    points: Float[np.ndarray, "nodes 2"], reach: Float[np.ndarray, "nodes"], halves: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """Where texts go so that none covers another or a node; those that find no room are left out.
+
+    Args:
+        points: Middle of each node.
+        reach: Radius of each node, in the same unit.
+        halves: Half the width and height of the text of a node, those first that have the first choice.
+
+    Returns:
+        For a node the direction `[2]` of its text: the text's middle is at
+        `points + direction * (half + reach + 1)`.
+    """
+    nodes = np.concatenate([points - reach[:, None], points + reach[:, None]], axis=1)
+    taken, spots = np.empty((0, 4)), dict[int, np.ndarray]()
+    for node, half in halves.items():
+        others = np.delete(nodes, node, axis=0)
+        for spot in map(np.array, _SPOTS):
+            middle = points[node] + spot * (half + reach[node] + 1)
+            box = np.concatenate([middle - half, middle + half])
+            if not _meets(box, taken) and not _meets(box, others):
+                taken, spots[node] = np.vstack([taken, box]), spot
+                break
+    return spots
 
 
 def _extent(text: str, size: float) -> np.ndarray:

@@ -274,6 +274,12 @@ class TokenSet(Data):
             )
         return self.num_tokens if key == "edge_index" else 0
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: fields, first names, how large the sets are."""
+        from structformer.tokens_html import to_html
+
+        return to_html(self)
+
     def __repr__(self) -> str:
         parts = [_count(self.num_tokens, "token"), _count(self.num_sets, "set")]
         if self.x is not None:

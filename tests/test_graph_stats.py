@@ -101,6 +101,12 @@ def test_change_is_differentiable_in_both(random_graph):
     assert torch.autograd.gradcheck(lambda v, w: a.with_weight(v).change(b.with_weight(w)), inputs)
 
 
+def test_summary_of_weights_that_want_gradients(random_graph):
+    graph = random_graph()
+    learning = graph.with_weight(graph.weight.clone().requires_grad_()).with_steps([graph])
+    assert learning.summary() == graph.with_steps([graph]).summary()
+
+
 def test_summary(random_graph):
     edges = torch.tensor([[0, 1, 0, 1], [0, 0, 1, 1]])
     before = TokenGraph.from_edge_index(edges, 2, torch.tensor([1.0, 0.0, 0.0, 1.0]))

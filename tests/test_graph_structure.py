@@ -53,6 +53,11 @@ def test_hubs_are_listened_to_most():
         graph.hubs(-1)
 
 
+def test_hubs_keep_names_that_are_no_text():
+    graph = TokenGraph.from_edge_index(torch.tensor([[1], [0]]), 2, names=["a", "b\ud800"])
+    assert graph.hubs()["name"].tolist() == ["b\ud800", "a"]
+
+
 def test_hubs_of_a_bipartite_graph_are_sources(random_graph):
     graph = random_graph(7, 11, 31)
     hubs = graph.hubs(None)
