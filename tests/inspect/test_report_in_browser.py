@@ -15,13 +15,13 @@ import torch
 from structformer.graph import TokenGraph
 from structformer.inspect import Section, evidence_section, write_report
 
-# Pairs of texts or controls whose boxes overlap; slanted names, and what follows the reader, are left out.
+# Pairs of texts or controls whose boxes overlap; slanted names are left out.
 OVERLAPS = """
 const boxes = [];
 const walker = document.createTreeWalker(document.querySelector("body"), NodeFilter.SHOW_TEXT);
 while (walker.nextNode()) {
   const node = walker.currentNode, parent = node.parentElement;
-  if (!node.textContent.trim() || parent.closest("script, style, svg, option, .hidden, .reading")) continue;
+  if (!node.textContent.trim() || parent.closest("script, style, svg, option, .hidden")) continue;
   if (parent.closest("details:not([open]) > :not(summary)")) continue;
   const range = document.createRange();
   range.selectNodeContents(node);
