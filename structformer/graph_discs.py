@@ -38,12 +38,12 @@ def legend_of(graph: "TokenGraph", colours: Colouring) -> str:
     """What the captions say."""
     what = ""
     if colours.values is not None:
-        what = "its mean label and "
+        what = "mean label · "
     elif colours.labelled:
-        what = "its commonest label with its share, and "
+        what = "commonest label and its share · "
     elif (graph.source_names if graph.is_bipartite else graph.names) is not None:
-        what = "the token listened to most, and "
-    return f"Beside each: {what}its number of tokens; lines: the weight between two"
+        what = "token listened to most · "
+    return f"beside each: {what}number of tokens"
 
 
 def captions(graph: "TokenGraph", shown: Selection, colours: Colouring) -> list[str]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from structformer.graph_colours import PALETTE, UNKNOWN, Colouring, colouring, shorten
+from structformer.graph_colours import UNKNOWN, Colouring, colouring
 from structformer.graph_columns import plot_columns
 from structformer.graph_discs import captions, draw_discs, legend_of, write_captions
 from structformer.graph_layout import layout
+from structformer.graph_legend import explain, look
 from structformer.graph_selection import Edges, Large, Selection, select
 from structformer.graph_texts import INK, write_names
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "draw_steps", "plot_columns"]
 
-MARKERS = "osD^vP"
 EDGE = (0.28, 0.33, 0.40)
 MAX_NAMED = 60
 
@@ -46,7 +46,7 @@ def draw(
     scene = _Scene.of(graph, shown, labels, seed, ax)
     scene.fill(ax, shown.steps[0])
     ax.set_title(scene.title(), fontsize=9, color=ink)
-    _explain(ax, ax, shown, scene.colours, ink)
+    explain(ax, ax, shown, scene.colours, ink, own)
     if own:
         _settle(ax)
     scene.name(ax, MAX_NAMED)
@@ -82,7 +82,7 @@ def draw_steps(
     if shown.notes:
         figure.suptitle(scene.title(), fontsize=9, color=INK)
     axes = axes[: len(steps)]
-    _explain(axes[0], figure, shown, scene.colours, INK)
+    explain(axes[0], figure, shown, scene.colours, INK, own=True)
     _settle(axes[0])
     for ax in axes:
         scene.name(ax, MAX_NAMED // 3)
@@ -220,7 +220,7 @@ def _draw_nodes(
         ax.scatter(*places[known].T, s=areas[known], c=values[known], cmap="cividis", **limits, **outline)
         return
     for code in np.unique(codes).tolist():
-        here, (color, marker) = codes == code, _look(code, colours)
+        here, (color, marker) = codes == code, look(code, colours)
         ax.scatter(*places[here].T, s=areas[here], c=color, marker=marker, **outline)
 
 
@@ -230,44 +230,3 @@ def _names(graph: "TokenGraph") -> list[str] | None:
     if graph.names is None or graph.source_names is None:
         return None
     return [*graph.names, *graph.source_names]
-
-
-def _look(code: int, colours: Colouring) -> tuple[str, str]:
-    """Colour and marker of a class; tokens of a graph without labels are not unknown but plain."""
-    if code < 0:
-        return (UNKNOWN if colours.labelled else PALETTE[0]), "o"
-    return PALETTE[code % len(PALETTE)], MARKERS[code // len(PALETTE) % len(MARKERS)]
-
-
-def _explain(ax: "Axes", where: Any, shown: Selection, colours: Colouring, ink: str) -> None:
-    """A colour bar for a scale, a legend for classes, both beside what they explain."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.lines import Line2D
-
-    figure, looks = ax.figure, dict[int, tuple[str, str]]()
-    if colours.values is not None:
-        limits = Normalize(*colours.limits)
-        own = ax if where is ax else figure.axes
-        bar = figure.colorbar(ScalarMappable(limits, "cividis"), ax=own, shrink=0.5)
-        bar.set_label("mean label" if shown.grouped else "label", color=ink)
-        bar.ax.tick_params(colors=ink, labelsize=8)
-        bar.outline.set_visible(False)
-        return
-    if shown.grouped:
-        colours = colours.commonest()
-        looks = {code: (color, "o") for code, color in enumerate(colours.palette())}
-    codes = np.unique(colours.codes[shown.tokens]).tolist()
-    if not colours.labelled or len(colours.classes) > len(PALETTE) * len(MARKERS):
-        return
-    handles: list[Line2D] = []
-    for code in codes:
-        color, marker = looks.get(code) or _look(code, colours)
-        handles.append(Line2D([], [], color=color, marker=marker, linestyle="", markersize=6))
-    texts = ["unlabelled" if code < 0 else shorten(colours.classes[code]) for code in codes]
-    place: dict[str, Any] = {"loc": "best"} if where is ax else {"loc": "outside right upper"}
-    # Labels are set afterwards: matplotlib hides those that begin with an underscore.
-    legend = where.legend(handles, [""] * len(handles), fontsize=8, frameon=False, labelcolor=INK, **place)
-    for text, content in zip(legend.get_texts(), texts, strict=True):
-        text.set_parse_math(False)
-        text.set_text(content)

@@ -18,7 +18,7 @@ WIDTH, MOST_HEIGHT = 360, 270
 _MARGIN = (34, 22)
 _UPWARD = np.array([1, -1])
 MOST_TOKENS = 80
-_MOST_NAMES, _MOST_LETTERS, _LETTER, _FONT = 14, 26, 6.1, 10
+_MOST_NAMES, _MOST_LETTERS, _LETTER, _FONT = 24, 26, 6.3, 10
 # Blue to yellow as cividis, told apart with every colour vision deficiency, but visible on dark pages.
 _SCALE = ("#2C5AA0", "#62799F", "#949391", "#C5B36B", "#F4DD3E")
 

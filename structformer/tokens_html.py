@@ -17,11 +17,9 @@ _LEVELS = {"token": "tokens", "edge": "edges", "set": "sets", "batch": "whole ba
 def to_html(tokens: "TokenSet") -> str:
     """See `TokenSet._repr_html_`."""
     title, subtitle = "TokenSet", markup.text(repr(tokens)[len("TokenSet(") : -1], 160)
-    fields = [
-        (markup.name(key), _LEVELS[tokens._level(key)], _content(tokens[key]))
-        for key in tokens.keys()  # noqa: SIM118 - a TokenSet is no mapping
-        if key not in ("ptr", "batch")
-    ]
+    # PyG keeps them in no order that lasts.
+    keys = sorted(set(tokens.keys()) - {"ptr", "batch"}, key=lambda key: (key != "x", key))
+    fields = [(markup.name(key), _LEVELS[tokens._level(key)], _content(tokens[key])) for key in keys]
     parts = [markup.table(fields, "Fields", ("name", "belongs to", "content"))]
     parts[0] += _names("token", tokens.names) + _names("set", tokens.set_names)
     if not tokens.ptr.is_meta and tokens.num_sets > 1:
