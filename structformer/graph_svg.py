@@ -98,7 +98,10 @@ def _lines(points: np.ndarray, edges: Edges, thickest: float) -> str:
     for number in np.unique(level).tolist():
         ends = points[edges.pairs[level == number]]
         drawn = "".join(f"M{a[0]:.0f} {a[1]:.0f}L{b[0]:.0f} {b[1]:.0f}" for a, b in ends)
-        width, opacity = 0.5 + thickest * number / 3, (0.25 + 0.15 * number) * crowd
+        width, opacity = (
+            0.5 + thickest * number / 3,
+            (0.2 + (0.15 if thickest < 2 else 0.08) * number) * crowd,
+        )
         paths.append(f'<path d="{drawn}" stroke-width="{width:.1f}" stroke-opacity="{opacity:.2f}"/>')
     return f'<g fill="none" stroke="currentColor" stroke-linecap="round">{"".join(paths)}</g>'
 
