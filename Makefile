@@ -1,15 +1,15 @@
-# Two commands: `make demo` and `make test`. Each sets up everything it needs by itself.
+# Three commands: `make demo`, `make test` and `make docs`. Each sets up everything it needs by itself.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test setup lint types imports tests clean
+.PHONY: demo test docs setup lint types imports tests clean
 
 demo: setup
 	$(BIN)/structformer demo --out out/demo
 
-test: setup browser lint tests types imports
+test: setup browser lint docs tests types imports
 
 setup: $(VENV)/.ready
 
@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt Makefile $(wildcard stru
 	@echo "set-up 2/3: torch-scatter, compiled against it (3 to 5 minutes)"
 	@$(MAKE) --no-print-directory scatter
 	@echo "set-up 3/3: structformer and its kernels"
-	@$(PIP) --editable ".[test,bench]"
+	@$(PIP) --editable ".[test,bench,docs]"
 	@$(BIN)/python -c 'from structformer.ops import compiled; compiled.available() or \
 		print("WARNING: no C++ compiler with OpenMP: attention on the CPU runs on slower paths.")'
 	@touch $@
@@ -68,5 +68,10 @@ imports:
 tests:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15 --cov --cov-report=term:skip-covered
 
+# Warnings are errors. Pages with pictures are run; the pictures are kept until the page or the library changes.
+docs: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -E -b html docs out/docs
+	@echo "documentation: out/docs/index.html"
+
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) out build docs/pictures *.egg-info

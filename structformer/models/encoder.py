@@ -79,7 +79,7 @@ class Encoded:
 
     @property
     def smoothness(self) -> Float[Tensor, ""]:
-        """L_smooth = 1/(K−1) Σ_t ‖Â^(t) − Â^(t−1)‖²_F / T over the unions of supports (DESIGN 2.2)."""
+        """L_smooth = 1/(K−1) Σ_t ‖Â^(t) − Â^(t−1)‖²_F / T over the unions of supports (mathematics.md, 2)."""
         if len(self.graphs) < 2:
             return self.tokens.new_zeros(())
         pairs = zip(self.graphs, self.graphs[1:], strict=False)
@@ -195,7 +195,7 @@ def given_edges(
 
 
 class SOESEncoder(nn.Module):
-    """Encode the tokens of each set along graphs learned from their content (DESIGN 2.2, 2.3).
+    """Encode the tokens of each set along graphs learned from their content (mathematics.md, 2 and 3).
 
     ``forward`` is the figure: for each step, graph → attention → feed-forward. Tokens of one set never
     see those of another; a set's result does not depend on its company in the batch, nor on the order

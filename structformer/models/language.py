@@ -112,7 +112,7 @@ class LanguageOutput:
 
 
 class ReSSFormerLM(nn.Module):
-    """Read text with a recurrent sparse model (You and Liu 2025, arXiv 2510.01585; RSA, DESIGN 2.5 and 2.6).
+    """Read text with a recurrent sparse model (You and Liu 2025, arXiv 2510.01585; RSA, mathematics.md, 5 and 6).
 
     Order enters through the causal mask, the window, the short convolution and the deep–shallow memory, never
     through positions. A text is read segment by segment: attention and graphs stay inside a segment, and what came

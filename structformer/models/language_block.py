@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LanguageBlock(ReSSFormerBlock):
-    """h ← h + Mixers(Convolution(h)); h ← h + Experts(h), pre-norm (DESIGN 2.5, 2.6).
+    """h ← h + Mixers(Convolution(h)); h ← h + Experts(h), pre-norm (mathematics.md, 5 and 6).
 
     The mixers are attention along the learned graph, the deep–shallow memory, or the sum of both. The short
     convolution stands before them, as in recall benchmarks (zoology, arXiv 2312.04927).

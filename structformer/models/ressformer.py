@@ -84,7 +84,7 @@ class Reasoned(Encoded):
     def loss(self) -> Float[Tensor, ""]:
         """What the model itself adds to a training loss, factors included.
 
-        That is what the experts' routing costs, the mean over steps and layers (DESIGN 2.4), and under "act" the
+        That is what the experts' routing costs, the mean over steps and layers (mathematics.md, 4), and under "act" the
         mean ponder time of the tokens (Graves 2016, arXiv 1603.08983, section 2.2).
         """
         losses, ponder = self.thought.losses, self.thought.ponder
@@ -95,7 +95,7 @@ class Reasoned(Encoded):
 
 
 class ReSSFormer(nn.Module):
-    """Encode the tokens of each set in K steps of one shared block (You and Liu 2025, arXiv 2510.01585; DESIGN 2).
+    """Encode the tokens of each set in K steps of one shared block (You and Liu 2025, arXiv 2510.01585).
 
     Tokens in; then for each step the memories are read, and each layer learns a graph, attends along it and sends
     every token to its experts; then the segment memory is written; tokens out. Tokens of one set never see

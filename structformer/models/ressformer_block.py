@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ReSSFormerBlock(nn.Module):
-    """h ← h + ASAM(h, SOES(h)); h ← h + Experts(h), pre-norm (ReSSFormer, arXiv 2510.01585; DESIGN 2.2 to 2.4)."""
+    """h ← h + ASAM(h, SOES(h)); h ← h + Experts(h), pre-norm (ReSSFormer, arXiv 2510.01585; mathematics.md, 2 to 4)."""
 
     def __init__(self, config: ReSSFormerConfig) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ class ASAMConfig:
 
 
 class ASAM(nn.Module):
-    """Attention over the edges of a learned graph (ReSSFormer, arXiv 2510.01585; DESIGN 2.3).
+    """Attention over the edges of a learned graph (ReSSFormer, arXiv 2510.01585; mathematics.md, 3).
 
     Head h scores an edge j → i by e_ij = ⟨q_i, k_j⟩/√C + λ_h log(Â_ij + ε), so that the learned structure
     steers attention as strongly as the head's gate λ_h lets it; a_ij = ρ_h(e_i·) over the token's edges and

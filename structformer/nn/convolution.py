@@ -11,7 +11,7 @@ from structformer.ops.segment import row_index
 
 
 class ShortConvolution(nn.Module):
-    """Causal depthwise convolution along the tokens of each set (as in H3, arXiv 2212.14052, section 3; DESIGN 2.5).
+    """Causal depthwise convolution along the tokens of each set (as in H3, arXiv 2212.14052, section 3).
 
     out_i = Σ_{d < size} w_d ⊙ h_{i−d} over tokens of i's own set, nothing where there is none. It is linear, begins
     near the identity, and is one of the few places where the order of text enters.

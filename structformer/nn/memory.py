@@ -77,7 +77,7 @@ class DeepShallowMemoryConfig:
 
 
 class DeepShallowMemory(nn.Module):
-    """Mix the tokens of each set in their order, in linear time and with a state of constant size (DESIGN 2.6).
+    """Mix the tokens of each set in their order, in linear time and with a state of constant size (mathematics.md, 6).
 
     Our reading of the abstract of Recursive Sparse Attention (RSA; OpenReview, submitted to ICML 2026, no. 16685); we
     have not seen its text. Per head, with keys and queries of length 1,

@@ -14,7 +14,7 @@ from structformer.nn.packed import ChunkLayout
 def chunkwise(
     signals: Signals, ptr: Int[Tensor, "pointers"], state: MemoryState, chunk: int
 ) -> tuple[Float[Tensor, "tokens heads channels"], MemoryState]:
-    """Read the tokens of every set, a chunk at a time (DESIGN 2.6).
+    """Read the tokens of every set, a chunk at a time (mathematics.md, 6).
 
     The deep memory is a second delta rule, on the residuals of the first, whose keys κ_t = ω_t ⊗ k_t and queries
     p_t ⊗ q_t spread those of the first over the slots.

@@ -12,7 +12,7 @@ from structformer.nn.memory_signals import MemoryState, Signals
 
 
 def advance(signals: Signals, state: MemoryState) -> tuple[Float[Tensor, "sets heads channels"], MemoryState]:
-    """Read one token a set (DESIGN 2.6).
+    """Read one token a set (mathematics.md, 6).
 
         r_t = v_t − S_{t−1}ᵀ k_t
         S_t = g_t S_{t−1} + β_t k_t r_tᵀ

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Signals:
-    """What each token tells each head of the memory (DESIGN 2.6).
+    """What each token tells each head of the memory (mathematics.md, 6).
 
     Attributes:
         query: q_t, of length 1.

@@ -79,7 +79,7 @@ class ExpertsOutput:
 
 
 class MixtureOfExperts(nn.Module):
-    """Each token's r most probable experts, mixed (Shazeer et al. 2017, arXiv 1701.06538, eq. 1; DESIGN 2.4).
+    """Each token's r most probable experts, mixed (Shazeer et al. 2017, arXiv 1701.06538, eq. 1; mathematics.md, 4).
 
     With p = softmax(W h), out = Σ_x g_x E_x(h) over the r experts of largest p, where E_x is a `FeedForward`
     network of its own and g_x = p_x / Σ p of the chosen: the gates of a token sum to one. With a single active

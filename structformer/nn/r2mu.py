@@ -103,7 +103,7 @@ class Thought:
 
 
 class R2MU(nn.Module):
-    """h^(t+1) = Block(h^(t), M^(t)) for K steps (ReSSFormer, arXiv 2510.01585; DESIGN 2.5).
+    """h^(t+1) = Block(h^(t), M^(t)) for K steps (ReSSFormer, arXiv 2510.01585; mathematics.md, 5).
 
     Before each step a token gets the step's embedding and its first state again (Universal Transformer, arXiv
     1807.03819), looks at its own recent states (the token-level cache) and reads the slots of its set (the segment

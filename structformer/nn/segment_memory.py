@@ -14,7 +14,7 @@ from structformer.ops.segment import row_index
 
 
 class SegmentMemory(nn.Module):
-    """M slots a set, written through one gate a slot (ReSSFormer, arXiv 2510.01585; DESIGN 2.5).
+    """M slots a set, written through one gate a slot (ReSSFormer, arXiv 2510.01585; mathematics.md, 5).
 
     Writing: each slot's seed s_m pools the states, Ŝ_m = Σ_i softmax_i(⟨s_m, W_k h_i⟩/√C) W_v h_i, head by head;
     α = σ(W_α [S, Ŝ]) ∈ [0, 1]^M and S ← α ⊙ S + (1 − α) ⊙ Ŝ. Reading: tokens attend over the slots of their own

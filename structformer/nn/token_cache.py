@@ -13,7 +13,7 @@ from structformer.nn.linear import Linear
 
 
 class TokenCache(nn.Module):
-    """Each token attends over its own recent states (ReSSFormer, arXiv 2510.01585; DESIGN 2.5).
+    """Each token attends over its own recent states (ReSSFormer, arXiv 2510.01585; mathematics.md, 5).
 
     With states c_1 … c_n of the token's last steps, out = W_o Σ_s softmax_s(⟨W_q h, W_k c_s⟩/√C + b_a) W_v c_s, head
     by head, where a is how many steps ago c_s was and b a learned bias a head. No token sees another.
