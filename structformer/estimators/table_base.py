@@ -193,6 +193,10 @@ class TableEstimator(StructFormerEstimator):
         target = self._read_target(eval_set[1], cells.num_sets, "y of eval_set")
         return bare_rows(cells), torch.from_numpy(target), None
 
+    def _cell_outputs(self) -> list[int]:
+        """Numbers to read out of the cells of each column; none where rows alone are asked."""
+        return []
+
     def _keep_names(self, X: Any) -> None:
         self.n_features_in_ = len(self.tokenizer_.feature_names_)
         names = list(getattr(X, "columns", ()))
@@ -225,7 +229,8 @@ class TableEstimator(StructFormerEstimator):
         columns, config = self.tokenizer_.columns_, TableModelConfig(**shape["config"])
 
         def member() -> TableModel:
-            return TableModel(columns, self._outputs(), shape["labels"], config, shape["text"])
+            outputs, cells = self._outputs(), self._cell_outputs()
+            return TableModel(columns, outputs, shape["labels"], config, shape["text"], cells)
 
         self.model_ = seeded(seed, lambda: nn.ModuleList(member() for _ in range(shape["members"])))
 

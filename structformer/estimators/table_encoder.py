@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from structformer.estimators.rows import grid
 from structformer.estimators.table_base import Batch, Rows, TableEstimator
 from structformer.estimators.table_networks import ask
-from structformer.models.table import RowMemory, TableModel
+from structformer.models.table import RowMemory, TableModel, TableOutput
 from structformer.tokenize.columns import Column
 from structformer.tokens import TokenSet
 from structformer.training.objectives import agreement_loss
@@ -25,10 +25,11 @@ from structformer.training.objectives import agreement_loss
 class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstimator):
     """Encode the rows of a table, trained on the rows alone.
 
-    Part of a row's cells is replaced by cells of other rows or hidden; from what is left the model says what
-    stood there, and two such views of a row must stay closer to each other than to other rows (SCARF,
-    arXiv 2106.15147). Numbers and categories are said again; texts take part in the views only. Rows listen
-    to the training rows most like them, as in :class:`StructFormerClassifier`.
+    Part of a row's cells is replaced by cells of other rows or hidden; from what is left the row says what stood
+    there, and so does each such cell from what it heard of the others, and two such views of a row must stay closer to
+    each other than to other rows (SCARF, arXiv 2106.15147). Numbers and categories are said again; texts take part in
+    the views only. Rows listen to the training rows most like them, as in :class:`StructFormerClassifier`; cells listen
+    to those that tell most of them, so that `column_graph` shows which columns depend on which.
 
     The parameters are those of :class:`StructFormerRegressor`.
 
@@ -82,6 +83,9 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         # With texts alone nothing is said again, but no layer may be empty.
         return max(1, sum(_sizes(self.tokenizer_.columns_)))
 
+    def _cell_outputs(self) -> list[int]:
+        return _sizes(self.tokenizer_.columns_)
+
     def _label_features(self, target: Tensor) -> Tensor:
         return target.float()
 
@@ -95,8 +99,10 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         outs = [model(view, labels=labels) for view, _ in views]
         loss = 0.5 * agreement_loss(outs[0].rows, outs[1].rows)
         for out, (_, changed) in zip(outs, views, strict=True):
-            total, count = reconstruction(out.outputs, cells, changed, columns, weight)
-            loss = loss + 0.5 * total / count.clamp(min=1e-9) + 0.5 * out.cells.loss
+            for said in _both(out):
+                total, count = reconstruction(said, cells, changed, columns, weight)
+                loss = loss + 0.5 * total / count.clamp(min=1e-9)
+            loss = loss + 0.5 * out.cells.loss
         return loss
 
     def _validation_score(self, model: TableModel, held: Rows, memory: RowMemory) -> float:
@@ -108,9 +114,16 @@ class TableEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, TableEstim
         for (out,) in ask([model], view, columns, [memory]):
             rows = torch.arange(first, first + len(out.outputs))
             known = None if weight is None else weight[rows]
-            part = reconstruction(out.outputs.cpu(), cells.select(rows), changed[rows], columns, known)
-            total, count, first = total + part[0], count + part[1], first + len(rows)
+            for said in _both(out):
+                part = reconstruction(said.cpu(), cells.select(rows), changed[rows], columns, known)
+                total, count = total + part[0], count + part[1]
+            first += len(rows)
         return -float(total / count.clamp(min=1e-9))
+
+
+def _both(out: TableOutput) -> list[Tensor]:
+    """What the rows say of their cells, and what the cells say of themselves."""
+    return [out.outputs] if out.said is None else [out.outputs, out.said]
 
 
 def corrupt_cells(

@@ -69,12 +69,35 @@ class RowMemory:
 
 @dataclass
 class TableOutput:
-    """What a table model returns: outputs, row states, row graphs and the encoded cells."""
+    """What a table model returns: outputs, row states, row graphs, the encoded cells, and what cells say themselves."""
 
     outputs: Float[Tensor, "rows outputs"]
     rows: Float[Tensor, "rows width"]
     row_graphs: list[TokenGraph]
     cells: Encoded
+    said: Float[Tensor, "rows said"] | None = None
+
+
+class CellReadout(nn.Module):
+    """Read numbers out of each cell's own state, by a map of its column's own.
+
+    What a cell knows of a value that is hidden from it, it has from the cells it listens to: their graph learns which
+    columns depend on which.
+
+    Args:
+        width: Features of a cell.
+        sizes: Numbers to read out of the cells of each column; 0 is none.
+    """
+
+    def __init__(self, width: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.columns = [place for place, size in enumerate(sizes) if size]
+        self.maps = nn.ModuleList(Linear(width, size) for size in sizes if size)
+
+    def forward(self, cells: Float[Tensor, "rows columns width"]) -> Float[Tensor, "rows said"]:
+        """Return what is read, column beside column."""
+        parts = [read(cells[:, place]) for place, read in zip(self.columns, self.maps, strict=True)]
+        return torch.cat(parts, dim=1) if parts else cells.new_zeros(len(cells), 0)
 
 
 class RowBlock(nn.Module):
@@ -87,11 +110,11 @@ class RowBlock(nn.Module):
         super().__init__()
         width = config.width
         self.norm = nn.LayerNorm(width)
-        self.structure = SOES(
-            SOESConfig(
-                width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), sharpness=8.0
-            )
+        # The rows nearest to one are about as near as each other: told apart by their range, some count for more.
+        structure = SOESConfig(
+            width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), local=True
         )
+        self.structure = SOES(structure)
         self.attention = ASAM(ASAMConfig(width=width, heads=config.heads, dropout=config.dropout))
         self.label = Linear(label_features, width) if label_features else None
         self.norm_feedforward = nn.LayerNorm(width)
@@ -128,6 +151,14 @@ class TableModel(nn.Module):
     prediction each row listens to the :class:`RowMemory` alone, so that its result does not depend on the
     other new rows. In every step the rows listened to are as read from their cells: a row that has heard
     its neighbours has heard their labels, and would hand a training row's own label back to it.
+
+    Args:
+        columns: The columns, in the order of their cells.
+        outputs: Numbers to read out of a row.
+        label_features: Features of a target that a row listened to carries; 0 is none.
+        config: What the model is made of.
+        text_features: Features of a text.
+        cell_outputs: Numbers to read out of the cells of each column (`CellReadout`); empty reads none.
     """
 
     def __init__(
@@ -137,6 +168,7 @@ class TableModel(nn.Module):
         label_features: int,
         config: TableModelConfig,
         text_features: int = 0,
+        cell_outputs: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.config = config
@@ -157,6 +189,7 @@ class TableModel(nn.Module):
         # Columns have names, so each may have a read-out of its own without any order among them.
         self.by_column = Linear(len(columns) * width, width)
         self.pooling = SetPooling(width, config.heads)
+        self.cell_readout = CellReadout(width, cell_outputs) if any(cell_outputs) else None
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(RowBlock(config, label_features) for _ in range(config.row_steps))
         self.norm = nn.LayerNorm(width)
@@ -189,7 +222,10 @@ class TableModel(nn.Module):
         for block in self.blocks:
             h, graph = block(h, memory.states, memory.labels, same)
             graphs.append(graph)
-        return TableOutput(self.head(self.norm(h)), h, graphs, encoded)
+        said = None
+        if self.cell_readout is not None:
+            said = self.cell_readout(encoded.tokens.view(cells.num_sets, -1, self.config.width))
+        return TableOutput(self.head(self.norm(h)), h, graphs, encoded, said)
 
     def read(self, cells: TokenSet) -> tuple[Encoded, Float[Tensor, "rows width"]]:
         """Return the encoded cells and one vector a row."""

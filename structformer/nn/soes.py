@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from structformer.graph import TokenGraph
 from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.linear import Linear
-from structformer.ops import Normalizer, edge_weights, neighbors
+from structformer.ops import Normalizer, edge_dot, edge_weights, neighbors
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class SOESConfig:
         given_bonus: Initial γ, added to the affinity of an edge that the data itself has.
         learn: False keeps the data's own edges (and self-loops) and learns their weights only.
         search: How neighbours are found; see :func:`structformer.ops.neighbors`.
+        local: Measure affinities from each token's least one, in units of their range among its edges, so that their
+            weights differ as much where all neighbours are near as where all are far (local scaling: Zelnik-Manor and
+            Perona 2004).
     """
 
     width: int = 64
@@ -39,6 +42,7 @@ class SOESConfig:
     given_bonus: float = 1.0
     learn: bool = True
     search: str = "auto"
+    local: bool = False
 
     def __post_init__(self) -> None:
         for name in ("width", "neighbors", "affinity"):
@@ -151,10 +155,26 @@ class SOES(nn.Module):
         if known is not None:
             known = known.to(u.dtype)
             bonus = known if bonus is None else bonus + known
-        sharp = (self.log_sharpness.exp() * u)[:, None]
+        sharp = self.log_sharpness.exp() * u
+        if self.config.local:
+            sharp = sharp / _range(u, w, graph)[:, None]
+        sharp = sharp[:, None]
         weight = edge_weights(sharp, w[:, None], graph, bonus, self.config.normalizer, scale=1.0)
         return graph.with_weight(weight.squeeze(1))
 
     def extra_repr(self) -> str:
         """Show the configuration where the module is printed."""
         return ", ".join(f"{key}={value}" for key, value in vars(self.config).items())
+
+
+@torch.no_grad()
+def _range(
+    u: Float[Tensor, "targets affinity"], w: Float[Tensor, "sources affinity"], graph: TokenGraph
+) -> Float[Tensor, "targets"]:
+    """Return how far the affinities of each token's edges lie apart; never quite 0, as of one edge it would be."""
+    affinity = edge_dot(u[:, None], w[:, None], graph).squeeze(1)
+    zero = affinity.new_zeros(graph.num_targets)
+    most, least = (
+        zero.scatter_reduce(0, graph.row, affinity, of, include_self=False) for of in ("amax", "amin")
+    )
+    return (most - least).clamp(min=1e-3)

@@ -2,9 +2,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
 from structformer.nn import SOES, SOESConfig
+from structformer.ops import neighbors
 
 WIDTH, AFFINITY, K = 13, 5, 3
 PTR = torch.tensor([0, 7, 8, 19])  # sets of 7, 1 and 11 tokens
@@ -217,3 +219,25 @@ def test_a_faint_weight_of_a_given_edge_is_not_lost(rng):
     graphs = [soes(h, PTR, given=edges.with_weight(torch.full((5,), p))) for p in (1e-8, 2e-8)]
     faint, twice = (graph.weight[graph.given & (graph.row != graph.col)] for graph in graphs)
     torch.testing.assert_close(twice / faint, torch.full_like(faint, 2.0), rtol=1e-3, atol=0)
+
+
+def test_locally_measured_weights_do_not_depend_on_how_near_neighbours_are(rng):
+    """Halving every difference between affinities changes no weight."""
+    u = F.normalize(torch.randn(7, 5, generator=rng, dtype=torch.float64), dim=1)
+    w = torch.randn(11, 5, generator=rng, dtype=torch.float64)
+    structure = SOES(SOESConfig(width=5, neighbors=4, affinity=5, local=True)).double()
+    graph = neighbors(u, w, 4)
+    near, far = (structure.weigh(u, w * size + 3, graph).weight for size in (0.5, 1.0))
+    torch.testing.assert_close(near, far, rtol=0, atol=1e-12)
+    rows = torch.zeros(7, dtype=torch.float64).index_add(0, graph.row, far)
+    torch.testing.assert_close(rows, torch.ones_like(rows))
+    # From the best edge to the worst the logarithm falls by the sharpness.
+    fall = [far[graph.row == row].log().max() - far[graph.row == row].log().min() for row in range(7)]
+    torch.testing.assert_close(torch.stack(fall), torch.full((7,), 4.0, dtype=torch.float64))
+
+
+def test_where_all_neighbours_are_alike_they_weigh_alike():
+    structure = SOES(SOESConfig(width=5, neighbors=3, affinity=5, local=True)).double()
+    weight = structure(torch.ones(9, 5, dtype=torch.float64)).weight
+    torch.testing.assert_close(weight, torch.full_like(weight, 1 / 4))
+    assert (SOES(SOESConfig(width=5, local=True))(torch.ones(1, 5)).weight == 1).all()
