@@ -86,6 +86,19 @@ def test_signatures_say_shapes():
     assert readable("Int[np.ndarray, ' nodes'] | Float[Tensor, '']") == "Int[ndarray, nodes] | Float"
 
 
+def test_docstrings_keep_their_marks():
+    pytest.importorskip("sphinx")
+    lines = [
+        "|a| of `b | c` (mathematics.md, 2)",
+        ":ivar classes_: Labels.",
+        ":vartype w: Float[Tensor, 'e *h']",
+    ]
+    extension("shapes").on_docstring(None, "", "", None, None, lines)
+    assert lines[0] == r"\|a\| of `b | c` (:doc:`the mathematics </mathematics>`, 2)"
+    assert lines[1] == r":ivar classes\_: Labels."
+    assert lines[2] == r":vartype w: Float[e, \*h]"
+
+
 def test_figures_are_kept_where_their_block_of_code_ends(tmp_path):
     pytest.importorskip("sphinx")
     pictures = extension("pictures")

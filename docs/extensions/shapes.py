@@ -7,6 +7,7 @@ from typing import Any
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 
 # jaxtyping.Float[Tensor, 'tokens width'] -> Float[tokens, width]; arrays of numpy say so.
 SHAPED = re.compile(
@@ -15,6 +16,7 @@ SHAPED = re.compile(
 )
 MODULES = re.compile(r"~?\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 LITERAL = re.compile(r"(`[^`]*`)")
+NAMED = re.compile(r"^(:ivar \w*\w)_:")
 TYPE = re.compile(r":(?:vartype|type|rtype)\b")
 
 
@@ -46,8 +48,11 @@ def on_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, line
     """Called by autodoc for each docstring: marks of mathematics stay what they are, and sections become links."""
     for number, line in enumerate(lines):
         if TYPE.match(line):
-            lines[number] = readable(line).replace("*", r"\*")
+            lines[number] = readable(line).replace("*", r"\*").replace("_:", r"\_:")
             continue
+        if line.startswith(":ivar "):
+            # A name like classes_ would be read as a reference.
+            line = NAMED.sub(r"\1\_:", line, count=1)
         parts = LITERAL.split(line)
         # Every second part stands in backticks.
         parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
@@ -72,8 +77,16 @@ def is_foreign(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options:
     return True if (callable(made) and not own) or name.endswith("_request") else None
 
 
+def named_attributes() -> None:
+    """Call the attributes of a class so, which Sphinx calls its variables."""
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
+    named_attributes()
     app.connect("autodoc-process-signature", on_signature)
     app.connect("autodoc-process-docstring", on_docstring, priority=900)  # after napoleon
     app.connect("doctree-read", without_links)

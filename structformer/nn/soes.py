@@ -53,7 +53,7 @@ class SOESConfig:
 
 
 class SOES(nn.Module):
-    """Learn one sparse graph over the tokens of each set (ReSSFormer, arXiv 2510.01585; DESIGN 2.2).
+    """Learn one sparse graph over the tokens of each set (ReSSFormer, arXiv 2510.01585; mathematics.md, 2).
 
     With u_i = norm(W_u h_i) and w_j = norm(W_w h_j) in R^G, an edge j → i has the affinity
 
