@@ -38,6 +38,7 @@ html_static_path = ["static"]
 html_css_files = ["pages.css"]
 # Reports that the pages' own code wrote; pages show them in frames.
 html_extra_path = ["pictures/reports"]
+(HERE / "pictures" / "reports").mkdir(parents=True, exist_ok=True)
 html_show_sphinx = False
 templates_path: list[str] = []
 
