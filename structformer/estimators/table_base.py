@@ -45,6 +45,9 @@ class TableEstimator(StructFormerEstimator):
     row_names_: list[str]
     histories_: list[History]
 
+    _local: ClassVar[bool] = True
+    """Whether rows are told apart by the range of their likeness: numbers are better told from all alike."""
+
     def __init__(
         self,
         *,
@@ -221,6 +224,7 @@ class TableEstimator(StructFormerEstimator):
             bins=min(32, max(2, math.isqrt(rows) // 8)),
             model=self.model,
             options=self.model_options,
+            local=self._local,
         )
 
     def _build(self, shape: State, seed: int) -> None:

@@ -202,6 +202,8 @@ class StructFormerRegressor(RegressorMixin, TableEstimator):
         (2,)
     """
 
+    _local: ClassVar[bool] = False
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: tuple[Any, Any] | None = None) -> Self:
         """Train on a table.
 

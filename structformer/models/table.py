@@ -39,6 +39,7 @@ class TableModelConfig:
         bins: Pieces of the function that embeds a number.
         model: What encodes the cells of a row: "soes" or "ressformer".
         options: Further fields of that encoder's config by name; None is none.
+        local: Whether rows are told apart by the range of their likeness (`SOESConfig.local`).
     """
 
     width: int = 64
@@ -52,6 +53,7 @@ class TableModelConfig:
     bins: int = 16
     model: str = "soes"
     options: Mapping[str, Any] | None = None
+    local: bool = True
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,8 @@ class TableModel(nn.Module):
             graphs.append(graph)
         said = None
         if self.cell_readout is not None:
-            said = self.cell_readout(encoded.tokens.view(cells.num_sets, -1, self.config.width))
+            columns = self.by_column.in_features // self.config.width
+            said = self.cell_readout(encoded.tokens.view(cells.num_sets, columns, self.config.width))
         return TableOutput(self.head(self.norm(h)), h, graphs, encoded, said)
 
     def read(self, cells: TokenSet) -> tuple[Encoded, Float[Tensor, "rows width"]]:
