@@ -114,7 +114,11 @@ class RowBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
         # The rows nearest to one are about as near as each other: told apart by their range, some count for more.
         structure = SOESConfig(
-            width=width, neighbors=config.row_neighbors, affinity=max(16, width // 2), local=True
+            width=width,
+            neighbors=config.row_neighbors,
+            affinity=max(16, width // 2),
+            sharpness=4.0 if config.local else 8.0,
+            local=config.local,
         )
         self.structure = SOES(structure)
         self.attention = ASAM(ASAMConfig(width=width, heads=config.heads, dropout=config.dropout))
