@@ -192,9 +192,8 @@ class ReSSFormerLM(nn.Module):
                 if graph is not None:
                     found[key] = graph.with_weight(None)
                     output.graphs.append(graph)
-                h, loss, usage = layer.think(h)
-                output.losses += [] if loss is None else [loss]
-                output.usages += [] if usage is None else [usage]
+                h, routed = layer.think(h)
+                output.routed(routed)
             output.tokens = h
             return output
 

@@ -165,10 +165,9 @@ class ReSSFormer(nn.Module):
                 drop = None if drops is None else drops[number]
                 h, learned = layer.attend(h, ptr, given, topology, edges, causal, drop)
                 found[step, number] = learned.with_weight(None)
-                h, loss, usage = layer.think(h, drop)
+                h, routed = layer.think(h, drop)
                 output.graphs.append(learned)
-                output.losses += [] if loss is None else [loss]
-                output.usages += [] if usage is None else [usage]
+                output.routed(routed)
             output.tokens = h
             return output
 

@@ -11,7 +11,7 @@ from structformer.graph import TokenGraph
 from structformer.nn.asam import ASAM, ASAMConfig
 from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.feedforward import FeedForward
-from structformer.nn.moe import MixtureOfExperts, MixtureOfExpertsConfig
+from structformer.nn.moe import ExpertsOutput, MixtureOfExperts, MixtureOfExpertsConfig
 from structformer.nn.set_dropout import SetDropout
 from structformer.nn.soes import SOES
 
@@ -68,13 +68,13 @@ class ReSSFormerBlock(nn.Module):
 
     def think(
         self, h: Float[Tensor, "tokens width"], drop: SetDropout | None = None
-    ) -> tuple[Float[Tensor, "tokens width"], Float[Tensor, ""] | None, Float[Tensor, "experts"] | None]:
-        """Return the states after the experts, what their routing costs, and the share of tokens of each."""
+    ) -> tuple[Float[Tensor, "tokens width"], ExpertsOutput | None]:
+        """Return the states after the experts, and what these did; None where there is one network alone."""
         x = self.norm_experts(h)
         if isinstance(self.experts, FeedForward):
-            change, loss, usage = self.experts(x, drop), None, None
+            change, found = self.experts(x, drop), None
         else:
             found = self.experts(x)
-            change, loss, usage = found.tokens, found.loss, found.usage
+            change = found.tokens
         change = self.dropout(change)
-        return h + (change if drop is None else drop(change, "experts")), loss, usage
+        return h + (change if drop is None else drop(change, "experts")), found

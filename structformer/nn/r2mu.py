@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from structformer.graph import TokenGraph
 from structformer.nn.halting import Halting, HaltingRule
 from structformer.nn.linear import Linear
+from structformer.nn.moe import ExpertsOutput
 from structformer.nn.segment_memory import SegmentMemory
 from structformer.nn.token_cache import TokenCache
 from structformer.ops import segment_max
@@ -64,12 +65,26 @@ class BlockOutput:
         graphs: The graphs along which they were reached, one a layer.
         losses: What the layers add to the loss.
         usages: Share of the tokens that each expert took, one a layer.
+        chosen: Each token's experts, one a layer.
+        shares: The weights of their outputs, one a layer.
+        read: Each token's weights on the slots that it read before; None without segment memory.
     """
 
     tokens: Float[Tensor, "tokens width"]
     graphs: list[TokenGraph] = field(default_factory=list)
     losses: list[Float[Tensor, ""]] = field(default_factory=list)
     usages: list[Float[Tensor, "experts"]] = field(default_factory=list)
+    chosen: list[Int[Tensor, "tokens active"]] = field(default_factory=list)
+    shares: list[Float[Tensor, "tokens active"]] = field(default_factory=list)
+    read: Float[Tensor, "tokens slots"] | None = None
+
+    def routed(self, found: ExpertsOutput | None) -> None:
+        """Note what the experts of a layer did; None where it has a plain feed-forward block."""
+        if found is not None:
+            self.losses.append(found.loss)
+            self.usages.append(found.usage)
+            self.chosen.append(found.chosen)
+            self.shares.append(found.gates.detach())
 
 
 Block = Callable[[Float[Tensor, "tokens width"], int], BlockOutput]
@@ -86,9 +101,13 @@ class Thought:
         ponder: Steps each token took plus the remainder of its last, under a halting rule; else None.
         graphs: The graph of every step and layer.
         gates: How far each slot's gate kept what was there, one a write.
+        written: Each slot's weights on the tokens of its set that it pooled, one a write; no gradients.
+        read: Each token's weights on the slots of its set, one a step; no gradients.
         norms: Root mean square of the states after each step.
         losses: What the layers added to the loss.
         usages: Share of tokens an expert, one a step and layer.
+        chosen: Each token's experts, one a step and layer.
+        shares: The weights of their outputs, one a step and layer; no gradients.
     """
 
     tokens: Float[Tensor, "tokens width"]
@@ -97,9 +116,13 @@ class Thought:
     ponder: Float[Tensor, "tokens"] | None = None
     graphs: list[TokenGraph] = field(default_factory=list)
     gates: list[Float[Tensor, "sets slots"]] = field(default_factory=list)
+    written: list[Float[Tensor, "tokens slots"]] = field(default_factory=list)
+    read: list[Float[Tensor, "tokens slots"]] = field(default_factory=list)
     norms: list[Float[Tensor, ""]] = field(default_factory=list)
     losses: list[Float[Tensor, ""]] = field(default_factory=list)
     usages: list[Float[Tensor, "experts"]] = field(default_factory=list)
+    chosen: list[Int[Tensor, "tokens active"]] = field(default_factory=list)
+    shares: list[Float[Tensor, "tokens active"]] = field(default_factory=list)
 
 
 class R2MU(nn.Module):
@@ -173,8 +196,9 @@ class R2MU(nn.Module):
             recent = [*recent, h][-max(self.config.cache, 1) :]
             _note(thought, output, h)
             if self.memory is not None and slots is not None and not causal:
-                slots, kept = self._written(slots, h, ptr, going)
+                slots, kept, pooled = self._written(slots, h, ptr, going)
                 thought.gates.append(kept)
+                thought.written.append(pooled.detach())
             if halted is not None and halted.all and not whole:
                 break
         if halted is not None:
@@ -196,14 +220,27 @@ class R2MU(nn.Module):
         step: int,
     ) -> Float[Tensor, "tokens width"]:
         """Return the states that a step's block is given: with the step, the input and both memories in them."""
+        return self._entered(h, first, recent, slots, ptr, step)[0]
+
+    def _entered(
+        self,
+        h: Tensor,
+        first: Tensor,
+        recent: list[Tensor],
+        slots: Tensor | None,
+        ptr: Tensor,
+        step: int,
+    ) -> tuple[Float[Tensor, "tokens width"], Float[Tensor, "tokens slots"] | None]:
+        """Return the same, and each token's weights on the slots."""
         h = h + self.scale_step * step_embedding(step, h)
         if self.reinjection is not None:
             h = h + self.reinjection(first)
         if self.cache is not None:
             h = h + self.cache(h, recent)
-        if self.memory is not None and slots is not None:
-            h = h + self.memory.read(slots, h, ptr)
-        return h
+        if self.memory is None or slots is None:
+            return h, None
+        found, weights = self.memory.read_with_weights(slots, h, ptr)
+        return h + found, weights
 
     def _step(
         self,
@@ -215,19 +252,23 @@ class R2MU(nn.Module):
         ptr: Tensor,
         step: int,
     ) -> BlockOutput:
-        return block(self.enter(h, first, recent, slots, ptr, step), step)
+        entered, read = self._entered(h, first, recent, slots, ptr, step)
+        output = block(entered, step)
+        output.read = None if read is None else read.detach()
+        return output
 
     def _written(
         self, slots: Tensor, h: Tensor, ptr: Tensor, going: Tensor | None
-    ) -> tuple[Float[Tensor, "sets slots width"], Float[Tensor, "sets slots"]]:
+    ) -> tuple[Float[Tensor, "sets slots width"], Float[Tensor, "sets slots"], Float[Tensor, "tokens slots"]]:
         """Write the slots; those of a set that has halted as a whole stay, however long others go on."""
         assert self.memory is not None
-        written, kept = self.memory.write(slots, h, ptr)
+        written, kept, pooled = self.memory.write_with_weights(slots, h, ptr)
         if going is None:
-            return written, kept
+            return written, kept, pooled
         return (
             torch.where(going[:, None, None], written, slots),
             torch.where(going[:, None], kept, torch.ones_like(kept)),
+            pooled,
         )
 
     def _slots(self, memory: Tensor | None, sets: int) -> Tensor | None:
@@ -258,3 +299,7 @@ def _note(thought: Thought, output: BlockOutput, h: Tensor) -> None:
     thought.graphs += output.graphs
     thought.losses += output.losses
     thought.usages += output.usages
+    thought.chosen += output.chosen
+    thought.shares += output.shares
+    if output.read is not None:
+        thought.read.append(output.read)

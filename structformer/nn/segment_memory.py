@@ -57,13 +57,27 @@ class SegmentMemory(nn.Module):
 
         The memory of an empty set stays as it was.
         """
-        found = self._pooled(self.write_norm(h), ptr)
+        slots, kept, _ = self.write_with_weights(memory, h, ptr)
+        return slots, kept
+
+    def write_with_weights(
+        self,
+        memory: Float[Tensor, "sets slots width"],
+        h: Float[Tensor, "tokens width"],
+        ptr: Int[Tensor, "pointers"],
+    ) -> tuple[Float[Tensor, "sets slots width"], Float[Tensor, "sets slots"], Float[Tensor, "tokens slots"]]:
+        """Return the same, and each slot's weights on the tokens that it pooled, averaged over heads.
+
+        A slot's weights on the tokens of a set sum to one.
+        """
+        found, weights = self._pooled(self.write_norm(h), ptr)
         if self.gate is None:
             kept = memory.new_zeros(memory.shape[:2])
         else:
             kept = self.gate(torch.cat([memory, found], dim=-1)).sigmoid().squeeze(-1)
         kept = torch.where((ptr.diff() > 0)[:, None], kept, torch.ones_like(kept))
-        return kept[..., None] * memory + (1 - kept[..., None]) * found, kept
+        slots = kept[..., None] * memory + (1 - kept[..., None]) * found
+        return slots, kept, weights.unflatten(1, (self.slots, self.heads)).mean(-1)
 
     def read(
         self,
@@ -94,7 +108,7 @@ class SegmentMemory(nn.Module):
 
     def _pooled(
         self, x: Float[Tensor, "tokens width"], ptr: Int[Tensor, "pointers"]
-    ) -> Float[Tensor, "sets slots width"]:
+    ) -> tuple[Float[Tensor, "sets slots width"], Float[Tensor, "tokens slots_heads"]]:
         key = F.normalize(self._heads(self.write_key(x)), dim=-1) * x.shape[1] ** 0.25
         scores = torch.einsum("thc,mhc->tmh", key, self.seed).flatten(1)
         weights = segment_softmax(scores, ptr)
@@ -102,7 +116,7 @@ class SegmentMemory(nn.Module):
         graph = TokenGraph(ptr, torch.arange(len(x), device=ptr.device), num_sources=len(x))
         value = self._heads(self.write_value(x))
         sums = [edge_sum(weight, value, graph) for weight in weights.split(self.heads, dim=1)]
-        return torch.stack(sums, dim=1).flatten(2)
+        return torch.stack(sums, dim=1).flatten(2), weights
 
     def _to_slots(self, ptr: Int[Tensor, "pointers"], tokens: int) -> TokenGraph:
         own = row_index(ptr, tokens)[:, None] * self.slots + torch.arange(self.slots, device=ptr.device)

@@ -73,8 +73,13 @@ def test_it_tells_what_happened():
     found = model(states(), PTR)
     thought = found.thought
     assert len(found.graphs) == len(thought.usages) == len(thought.losses) == 2 * len(thought.norms)
-    for usage in thought.usages:
+    assert len(thought.chosen) == len(thought.shares) == len(thought.usages)
+    for usage, chosen, shares in zip(thought.usages, thought.chosen, thought.shares, strict=True):
         torch.testing.assert_close(usage.sum(), torch.ones_like(usage.sum()))
+        counts = chosen.flatten().bincount(minlength=len(usage)).to(usage)
+        torch.testing.assert_close(counts / counts.sum(), usage)
+        assert shares.shape == chosen.shape
+        assert not shares.requires_grad
     assert thought.ponder is not None
     assert thought.steps.min() >= 1
     assert found.loss > 0

@@ -49,6 +49,22 @@ def states():
 
 
 @variants
+def test_what_tokens_and_slots_read_is_told_of_every_step(changes):
+    unit, block = make(changes)
+    found = unit(block, states(), PTR, whole=True)
+    if unit.memory is None:
+        assert found.read == found.written == []
+        return
+    assert len(found.read) == len(found.written) == len(found.gates) == CONFIG.steps
+    for read, written in zip(found.read, found.written, strict=True):
+        torch.testing.assert_close(read.sum(1), torch.ones(23, dtype=torch.float64))
+        sums = [written[a:b].sum(0) for a, b in pairwise(PTR.tolist())]
+        torch.testing.assert_close(torch.stack(sums), torch.ones(3, SLOTS, dtype=torch.float64))
+        assert not read.requires_grad
+        assert not written.requires_grad
+
+
+@variants
 def test_a_packed_batch_equals_one_set_at_a_time(changes):
     unit, block = make(changes)
     h = states()

@@ -49,6 +49,18 @@ def test_reading_equals_the_formula_and_weights_sum_to_one():
     torch.testing.assert_close(found[7], module.read_output(torch.cat(heads)))
 
 
+def test_what_a_slot_pooled_is_told():
+    module, (h, slots) = memory(), inputs()
+    found, kept, weights = module.write_with_weights(slots, h, PTR)
+    for told, plain in zip((found, kept), module.write(slots, h, PTR), strict=True):
+        assert torch.equal(told, plain)
+    key = torch.nn.functional.normalize(
+        module.write_key(module.write_norm(h[5:16])).view(11, HEADS, -1), dim=-1
+    )
+    expected = torch.einsum("thc,mhc->tmh", key * WIDTH**0.25, module.seed).softmax(0).mean(-1)
+    torch.testing.assert_close(weights[5:16], expected)
+
+
 def test_an_empty_set_keeps_its_memory():
     module, (h, slots) = memory(), inputs()
     found, kept = module.write(slots, h, PTR)
