@@ -2,6 +2,7 @@
 
 from structformer.inspect.agreement import edge_agreement, stability
 from structformer.inspect.attribution import edge_attribution
+from structformer.inspect.explainer import ExplainedModel
 from structformer.inspect.faithfulness import faithfulness
 from structformer.inspect.model import model_section
 from structformer.inspect.report import render_report, write_report
@@ -10,6 +11,7 @@ from structformer.inspect.section import Section
 from structformer.inspect.statistics import chance_homophily, graph_statistics
 
 __all__ = [
+    "ExplainedModel",
     "Section",
     "chance_homophily",
     "edge_agreement",
