@@ -1,6 +1,5 @@
 """TokenGraph from and to edge lists, scipy, networkx and PyG."""
 
-import copy
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -65,13 +64,28 @@ def from_edge_index(
     cls: "type[TokenGraph]",
     edge_index: Tensor,
     num_tokens: int,
-    weight: Tensor | None,
-    num_sources: int | None,
-    ptr: Tensor | None,
-    names: Sequence[str] | None,
-    coalesce: bool,
+    weight: Tensor | None = None,
+    num_sources: int | None = None,
+    ptr: Tensor | None = None,
+    names: Sequence[str] | None = None,
+    coalesce: bool = True,
 ) -> "TokenGraph":
-    """See `TokenGraph.from_edge_index`."""
+    """Build from a list of edges in any order.
+
+    Args:
+        edge_index: `[2, edges]` integers; row 0 holds sources j, row 1 targets i, as in PyG.
+        num_tokens: Number of targets, and of sources unless `num_sources` says otherwise.
+        weight: `[edges]` or `[edges, heads]`, following the order of `edge_index`.
+        num_sources: Number of sources of a bipartite graph.
+        ptr: `[sets + 1]` boundaries of sets that no edge may cross (square graphs).
+        names: One name for each target.
+        coalesce: Merge repeated edges and add their weights; when False they are an error.
+
+    Raises:
+        ValueError: If an argument has the wrong shape or type, an edge names a token that does
+            not exist or joins two sets, a weight is not finite, or an edge is repeated and
+            `coalesce` is False. The message names the culprit.
+    """
     if num_tokens < 0:
         raise ValueError(f"num_tokens must not be negative (got {num_tokens})")
     square = num_sources is None
@@ -110,8 +124,10 @@ def from_edge_index(
     )
 
 
-def from_scipy(cls: "type[TokenGraph]", matrix: Any, names: Sequence[str] | None) -> "TokenGraph":
-    """See `TokenGraph.from_scipy`."""
+def from_scipy(
+    cls: "type[TokenGraph]", matrix: sp.sparray | sp.spmatrix, names: Sequence[str] | None = None
+) -> "TokenGraph":
+    """Build from a scipy sparse matrix `[targets, sources]`; its values become the weights."""
     coo: Any = sp.coo_matrix(matrix)
     targets, sources = coo.shape
     weight = torch.from_numpy(np.asarray(coo.data, dtype=np.result_type(coo.data.dtype, np.float32)).copy())
@@ -120,8 +136,13 @@ def from_scipy(cls: "type[TokenGraph]", matrix: Any, names: Sequence[str] | None
     return from_edge_index(cls, edge_index, targets, weight, bipartite_sources, None, names, True)
 
 
-def from_networkx(cls: "type[TokenGraph]", graph: nx.Graph, weight: str | None) -> "TokenGraph":
-    """See `TokenGraph.from_networkx`."""
+def from_networkx(cls: "type[TokenGraph]", graph: nx.Graph, weight: str | None = "weight") -> "TokenGraph":
+    """Build from a networkx graph, directed or not, multi or not.
+
+    An undirected edge becomes two, parallel edges are merged and their weights added. Names
+    are `str(node)`, in the graph's own order. Weights are read from the edge attribute
+    `weight` if any edge has it (1 where it is missing).
+    """
     position = {node: i for i, node in enumerate(graph.nodes)}
     ends: list[tuple[int, int]] = []
     values: list[float] = []
@@ -147,7 +168,7 @@ def from_networkx(cls: "type[TokenGraph]", graph: nx.Graph, weight: str | None) 
 
 
 def from_pyg(cls: "type[TokenGraph]", data: Data) -> "TokenGraph":
-    """See `TokenGraph.from_pyg`."""
+    """Build from a PyG `Data`: `edge_index`, `edge_weight`, `ptr` and `names` as far as present."""
     with warnings.catch_warnings():
         # PyG would guess from the largest number in edge_index, and lose isolated nodes.
         warnings.simplefilter("error", UserWarning)
@@ -164,7 +185,7 @@ def from_pyg(cls: "type[TokenGraph]", data: Data) -> "TokenGraph":
 
 
 def to_scipy(graph: "TokenGraph") -> sp.csr_matrix:
-    """See `TokenGraph.to_scipy`."""
+    """A scipy CSR matrix `[targets, sources]` of the weights averaged over heads."""
     parts = (graph.mean_weight(), graph.col, graph.rowptr)
     arrays = tuple(part.detach().cpu().numpy() for part in parts)
     return sp.csr_matrix(arrays, shape=(graph.num_targets, graph.num_sources))
@@ -176,7 +197,12 @@ def node_keys(names: Sequence[str] | None, count: int) -> list[Any]:
 
 
 def to_networkx(graph: "TokenGraph") -> nx.DiGraph:
-    """See `TokenGraph.to_networkx`."""
+    """A networkx graph whose nodes are the names and whose edges run from source to target.
+
+    Without names, or when two tokens share one, nodes are positions (sources of a bipartite
+    graph counted after the targets). Nodes carry `name`, and `label` and `side` ("target" or
+    "source", bipartite only) where they apply; edges carry `weight`, and `given` if known.
+    """
     names, labels = graph.names, graph.labels
     count = graph.num_targets
     offset = 0
@@ -204,7 +230,11 @@ def to_networkx(graph: "TokenGraph") -> nx.DiGraph:
 
 
 def to_pyg(graph: "TokenGraph") -> Data | HeteroData:
-    """See `TokenGraph.to_pyg`."""
+    """A PyG `Data` with `edge_index` and `edge_weight` (`edge_attr` for weights per head).
+
+    A bipartite graph becomes a `HeteroData` with node types "source" and "target" and the
+    edge type `("source", "to", "target")`.
+    """
     edge_index, weight = graph.to_edge_index()
     if graph.is_bipartite:
         data: Data | HeteroData = HeteroData()
@@ -221,77 +251,3 @@ def to_pyg(graph: "TokenGraph") -> Data | HeteroData:
     if weight is not None:
         edges["edge_weight" if weight.ndim == 1 else "edge_attr"] = weight
     return data
-
-
-def permute(graph: "TokenGraph", perm: Tensor) -> "TokenGraph":
-    """See `TokenGraph.permute`."""
-    tokens = torch.arange(graph.num_tokens, device=graph.col.device)
-    if graph.is_bipartite:
-        raise ValueError("permute needs a graph whose sources are its targets (got a bipartite one)")
-    if perm.shape != tokens.shape or not torch.equal(perm.sort().values, tokens):
-        raise ValueError(f"perm must hold each of the {graph.num_tokens} tokens once (got {perm.tolist()})")
-    if graph.ptr is not None:
-        home = torch.repeat_interleave(
-            torch.arange(graph.ptr.numel() - 1, device=perm.device), graph.ptr.diff()
-        )
-        if not torch.equal(home[perm], home):
-            token = int(perm[int((home[perm] != home).nonzero()[0])])
-            raise ValueError(f"perm must keep every token in its set (token {token} leaves its own)")
-    place = torch.empty_like(perm)
-    place[perm] = tokens
-    row, col = place[graph.row], place[graph.col]
-    order = torch.argsort(row * graph.num_sources + col)
-    degree = graph.rowptr.diff()[perm]
-    other = copy.copy(graph)
-    other.rowptr, other.col = torch.cat([degree.new_zeros(1), degree.cumsum(0)]), col[order]
-    other.weight = None if graph.weight is None else graph.weight[order]
-    other.given = None if graph.given is None else graph.given[order]
-    other.names = None if graph.names is None else [graph.names[i] for i in perm.tolist()]
-    if graph.labels is not None:
-        labels, picked = graph.labels, perm.tolist()
-        is_array = isinstance(labels, Tensor | np.ndarray)
-        other.labels = labels[perm.cpu()] if is_array else [list(labels)[i] for i in picked]
-    other.earlier = tuple(permute(step, perm) for step in graph.earlier)
-    other._pattern = {}
-    return other
-
-
-def transpose(graph: "TokenGraph") -> tuple[Tensor, Tensor, Tensor]:
-    """See `TokenGraph.transpose`."""
-    return by_source(graph.rowptr, graph.col, graph.num_sources)
-
-
-@torch.library.custom_op("structformer::by_source", mutates_args=())
-def by_source(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges by source, as an operator that can be traced; scipy's counting sort is several times faster.
-
-    Args:
-        rowptr: Where each target's edges begin.
-        col: Source of each edge.
-        num_sources: Number of sources.
-
-    Returns:
-        As `TokenGraph.transpose`.
-    """
-    if col.device.type != "cpu":
-        return by_source_sorting(rowptr, col, num_sources)
-    edges = np.arange(col.numel(), dtype=np.int32 if col.numel() < 2**31 else np.int64)
-    arrays = (edges, col.numpy(), rowptr.numpy())
-    columns = sp.csr_matrix(arrays, shape=(rowptr.numel() - 1, num_sources)).tocsc()
-    parts = (torch.from_numpy(part) for part in (columns.indptr, columns.indices, columns.data))
-    rowptr_t, row_t, perm = (part.long() for part in parts)
-    return rowptr_t, row_t, perm
-
-
-@by_source.register_fake
-def _(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor, Tensor]:
-    return rowptr.new_empty(num_sources + 1), col.new_empty(col.shape), col.new_empty(col.shape)
-
-
-def by_source_sorting(rowptr: Tensor, col: Tensor, num_sources: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The same on any device."""
-    perm = torch.argsort(col, stable=True)
-    counts = torch.bincount(col, minlength=num_sources)
-    targets = torch.arange(rowptr.numel() - 1, device=col.device)
-    row = torch.repeat_interleave(targets, rowptr.diff(), output_size=col.numel())
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), row[perm], perm

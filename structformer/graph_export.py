@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from structformer.graph_convert import node_keys
-from structformer.graph_stats import as_array
+from structformer.graph_labels import as_array
 from structformer.writing import replacing, writable
 
 if TYPE_CHECKING:
@@ -22,7 +22,14 @@ _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def to_frame(graph: "TokenGraph") -> pd.DataFrame:
-    """See `TokenGraph.to_frame`."""
+    """A table of the edges of all steps, one row an edge, in the order of steps, targets and sources.
+
+    Returns:
+        A DataFrame with the columns `step` (1 is the first), `source` and `target` (positions of
+        tokens), `weight` (the mean over heads; 1 without weights); `head_0`, `head_1`, … with weights
+        for each head (missing in steps that have fewer); `given`, True where the edge came with the
+        data (if known); `source_name` and `target_name` (where there are names).
+    """
     steps = graph.steps
     heads = max((_heads(step) for step in steps), default=0)
     marked = any(step.given is not None for step in steps)
@@ -62,7 +69,15 @@ def _numbers(weight: Tensor) -> np.ndarray:
 
 
 def to_parquet(graph: "TokenGraph", path: str | Path) -> Path:
-    """See `TokenGraph.to_parquet`."""
+    """Write the table of `to_frame` to a `.parquet` file, which is there as a whole or not at all.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: If the path has another suffix or is a directory.
+        OSError: If the file cannot be written.
+    """
     path = writable(path, [".parquet"])
     frame = to_frame(graph)
     with replacing(path) as temporary:
@@ -71,7 +86,21 @@ def to_parquet(graph: "TokenGraph", path: str | Path) -> Path:
 
 
 def to_graphml(graph: "TokenGraph", path: str | Path) -> Path:
-    """See `TokenGraph.to_graphml`."""
+    """Write this step of the graph to a `.graphml` (or `.xml`) file, there as a whole or not at all.
+
+    Nodes are as in `to_networkx`, with the attributes `name`, `label` (known labels alone), `set`
+    (its number, where there are boundaries) and `side` ("target" or "source", bipartite only);
+    edges run from source to target and have `weight` and, if known, `given`. Labels of several types
+    become texts. Characters that XML cannot hold become U+FFFD, carriage returns line feeds. Where
+    names are missing, empty or no longer differ, nodes are positions, and `name` still has the name.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: If the path has another suffix or is a directory.
+        OSError: If the file cannot be written.
+    """
     path = writable(path, [".graphml", ".xml"])
     content = _for_xml(graph, "label")
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -80,7 +109,18 @@ def to_graphml(graph: "TokenGraph", path: str | Path) -> Path:
 
 
 def to_gexf(graph: "TokenGraph", path: str | Path) -> Path:
-    """See `TokenGraph.to_gexf`."""
+    """Write this step of the graph to a `.gexf` file, as Gephi reads it.
+
+    As `to_graphml`, but for GEXF's own `label`, which is a token's name; the token's label is
+    `token_label`.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: If the path has another suffix or is a directory.
+        OSError: If the file cannot be written.
+    """
     path = writable(path, [".gexf"])
     content = _for_xml(graph, "token_label")
     for _, attributes in content.nodes(data=True):

@@ -20,7 +20,7 @@ _STRONGEST = 5
 
 
 def to_html(graph: "TokenGraph") -> str:
-    """See `TokenGraph._repr_html_`."""
+    """What a notebook shows: statistics, a small picture, the strongest edges by name."""
     title, subtitle = "TokenGraph", markup.text(repr(graph)[len("TokenGraph(") : -1], 120)
     if any(part is not None and part.is_meta for part in (graph.rowptr, graph.col, graph.weight)):
         return markup.block(title, subtitle, [], "Its tensors are on the meta device and hold no values.")

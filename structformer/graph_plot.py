@@ -11,6 +11,7 @@ import numpy as np
 from structformer.graph_colours import UNKNOWN, Colouring, colouring
 from structformer.graph_columns import plot_columns
 from structformer.graph_discs import captions, draw_discs, legend_of, write_captions
+from structformer.graph_labels import Labels
 from structformer.graph_layout import layout
 from structformer.graph_legend import explain, look
 from structformer.graph_selection import Edges, Large, Selection, select
@@ -30,14 +31,37 @@ MAX_NAMED = 60
 
 def draw(
     graph: "TokenGraph",
-    ax: "Axes | None",
-    labels: Any,
-    threshold: float | None,
-    max_nodes: int,
-    large: Large,
-    seed: int,
+    ax: "Axes | None" = None,
+    labels: Labels | None = None,
+    threshold: float | None = None,
+    max_nodes: int = 300,
+    large: Large = "communities",
+    seed: int = 0,
 ) -> "Axes":
-    """See `TokenGraph.plot`."""
+    """Draw the graph; direction, self-loops and edges of weight zero are not drawn.
+
+    Connected parts, and so the sets of a batch, are drawn side by side. Names are written where
+    there is room, those of the best connected tokens first.
+
+    Args:
+        ax: matplotlib axes to draw on; by default a new figure.
+        labels: One label for each target, shown as colour; by default the graph's own. Many
+            different numbers make a scale, all else makes classes.
+        threshold: Lines of a smaller weight are not drawn. By default all are, or if there are more
+            than six for each node drawn, that many of the strongest.
+        max_nodes: How many tokens are drawn one by one.
+        large: What is drawn of more tokens than that, as the title says. `"communities"`: up to
+            40 of them as discs, the area being the number of tokens, a pie the shares of their labels,
+            the width of a line the total weight between two. `"hubs"`: the `max_nodes` tokens of the
+            greatest weighted degree.
+        seed: Seed of the layout and of the communities.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        ValueError: If `max_nodes` is less than 1, `large` is unknown or the labels do not fit.
+    """
     shown = select([graph], threshold, max_nodes, large, seed)
     own = ax is None
     if ax is None:
@@ -55,14 +79,31 @@ def draw(
 
 def draw_steps(
     graph: "TokenGraph",
-    labels: Any,
-    threshold: float | None,
-    max_nodes: int,
-    large: Large,
-    seed: int,
-    columns: int,
+    labels: Labels | None = None,
+    threshold: float | None = None,
+    max_nodes: int = 300,
+    large: Large = "communities",
+    seed: int = 0,
+    columns: int = 4,
 ) -> "list[Axes]":
-    """See `TokenGraph.plot_steps`."""
+    """Draw every step beside the others in a new figure, each token in the same place in all.
+
+    Lines are as dark and as wide in one step as lines of the same weight in another.
+
+    Args:
+        labels: As in `plot`.
+        threshold: As in `plot`.
+        max_nodes: As in `plot`.
+        large: As in `plot`; communities are those of all steps together.
+        seed: As in `plot`.
+        columns: Pictures in a row.
+
+    Returns:
+        The axes drawn on, one for each step.
+
+    Raises:
+        ValueError: As `plot`, or if `columns` is less than 1.
+    """
     if columns < 1:
         raise ValueError(f"columns must be at least 1 (got {columns})")
     steps = graph.steps

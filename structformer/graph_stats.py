@@ -1,20 +1,22 @@
-"""Statistics of a TokenGraph: active edges, entropy, homophily, change between steps, and a summary of all."""
+"""Statistics of a TokenGraph: active edges, entropy, change between steps, and a summary of all."""
 
 import copy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
+
+from structformer.graph_labels import homophily
+from structformer.graph_labels import label_codes as label_codes
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
 
 
-def active(graph: "TokenGraph") -> Tensor:
+def active(graph: "TokenGraph") -> Bool[Tensor, "edges"]:
     """See `TokenGraph.active`."""
     if graph.weight is None:
         return torch.ones_like(graph.col, dtype=torch.bool)
@@ -28,7 +30,7 @@ def num_inactive(graph: "TokenGraph") -> int:
 
 
 def pruned(graph: "TokenGraph") -> "TokenGraph":
-    """See `TokenGraph.pruned`."""
+    """The graph of its `active` edges alone; so are earlier steps, each by its own weights."""
     keep = active(graph)
     kept_before = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
     other = copy.copy(graph)
@@ -44,8 +46,8 @@ def _row_sum(graph: "TokenGraph", values: Tensor) -> Tensor:
     return values.new_zeros(graph.num_targets).index_add(0, graph.row, values)
 
 
-def entropy(graph: "TokenGraph") -> Tensor:
-    """See `TokenGraph.entropy`. With s = Σ w: H = log s − (Σ w log w) / s, and 0 for a row without weight."""
+def entropy(graph: "TokenGraph") -> Float[Tensor, "targets"]:
+    """`[targets]` entropy in nats of each target's weights, their mean over heads scaled to sum to 1."""
     weight = graph.mean_weight()
     total = _row_sum(graph, weight)
     listening = total > 0
@@ -56,67 +58,6 @@ def entropy(graph: "TokenGraph") -> Tensor:
     return -_row_sum(graph, plogp)
 
 
-def as_array(labels: Any) -> np.ndarray:
-    """Labels of any kind as a numpy array."""
-    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-
-
-def _is_known(label: Any) -> bool:
-    """Negative integers, None and nan mark unknown labels."""
-    return not (pd.isna(label) or (isinstance(label, int | np.integer) and label < 0))
-
-
-def label_codes(labels: Any, count: int, argument: str = "labels") -> tuple[np.ndarray, list[Any]]:
-    """Integer codes `[count]` of arbitrary labels, −1 for unknown ones, and the classes in sorted order."""
-    values = as_array(labels)
-    if values.ndim != 1 or len(values) != count:
-        raise ValueError(
-            f"{argument} must hold {count} labels, one for each token (got shape {list(values.shape)})"
-        )
-    known = np.array([_is_known(value) for value in values], dtype=bool)
-    present = values[known].tolist()
-    try:
-        classes = sorted(set(present))
-    except TypeError:
-        classes = sorted(set(present), key=str)
-    code = {value: i for i, value in enumerate(classes)}
-    codes = np.full(count, -1, dtype=np.int64)
-    codes[known] = [code[value] for value in present]
-    return codes, classes
-
-
-def homophily(graph: "TokenGraph", labels: Any, source_labels: Any) -> float:
-    """See `TokenGraph.homophily`."""
-    labels = graph.labels if labels is None else labels
-    if labels is None:
-        raise ValueError("labels must be given: the graph has none of its own")
-    count = graph.num_targets
-    if graph.is_bipartite:
-        source_labels = graph.source_labels if source_labels is None else source_labels
-        if source_labels is None:
-            raise ValueError("source_labels must be given: sources and targets are different tokens")
-        if len(labels) != count or len(source_labels) != graph.num_sources:
-            raise ValueError(
-                f"labels and source_labels must hold {count} and {graph.num_sources} labels "
-                f"(got {len(labels)} and {len(source_labels)})"
-            )
-        # Coded together, so that equal labels get equal codes.
-        together = [*as_array(labels).tolist(), *as_array(source_labels).tolist()]
-        codes, _ = label_codes(together, count + graph.num_sources)
-        target_codes, source_codes = codes[:count], codes[count:]
-    else:
-        target_codes, _ = label_codes(labels, count)
-        source_codes = target_codes
-    row, col = graph.row.cpu().numpy(), graph.col.cpu().numpy()
-    ends, starts = target_codes[row], source_codes[col]
-    counts = (ends >= 0) & (starts >= 0)
-    if not graph.is_bipartite:
-        counts &= row != col
-    weight = graph.mean_weight().detach().double().cpu().numpy() * counts
-    total = weight.sum()
-    return float((weight * (ends == starts)).sum() / total) if total > 0 else float("nan")
-
-
 def _edge_keys(graph: "TokenGraph") -> Tensor:
     """One integer for each edge, ascending: target times sources plus source."""
     pattern = graph._pattern
@@ -125,8 +66,16 @@ def _edge_keys(graph: "TokenGraph") -> Tensor:
     return pattern["key"]
 
 
-def change(graph: "TokenGraph", other: "TokenGraph") -> Tensor:
-    """See `TokenGraph.change`."""
+def change(graph: "TokenGraph", other: "TokenGraph") -> Float[Tensor, ""]:
+    """How far the weights moved: ‖A − B‖²_F over the union of both supports, per target.
+
+    The penalty of ReSSFormer on how fast the graph may change; differentiable in both graphs'
+    weights. Weights per head are compared head by head and averaged when both graphs have as
+    many heads, otherwise averaged first.
+
+    Raises:
+        ValueError: If the graphs are not over the same tokens.
+    """
     sizes = (graph.num_targets, graph.num_sources)
     if (other.num_targets, other.num_sources) != sizes:
         raise ValueError(
@@ -209,7 +158,7 @@ class GraphSummary:
 
 @torch.no_grad()
 def summarize(graph: "TokenGraph") -> GraphSummary:
-    """See `TokenGraph.summary`."""
+    """Size, degrees, self-weight, homophily and change between steps; prints as a small table."""
     weight = graph.mean_weight().detach().double()
     total = float(weight.sum())
     own = None
@@ -226,6 +175,6 @@ def summarize(graph: "TokenGraph") -> GraphSummary:
         mean_degree=graph.num_edges / targets if targets else 0.0,
         effective_degree=float(graph.effective_degree().mean()) if targets else 0.0,
         self_weight=own,
-        homophily=homophily(graph, None, None) if has_labels else None,
+        homophily=homophily(graph) if has_labels else None,
         change=tuple(float(change(b, a)) for a, b in pairwise(steps)),
     )

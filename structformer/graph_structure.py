@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from jaxtyping import Int
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
 
 
 def head(graph: "TokenGraph", index: int) -> "TokenGraph":
-    """See `TokenGraph.head`."""
+    """The same edges with the weights of one head.
+
+    In earlier steps without that head the mean over heads stands for it.
+
+    Args:
+        index: The head, from 0.
+
+    Raises:
+        ValueError: If the graph has no weights for each head, or not that head.
+    """
     if graph.weight is None or graph.weight.ndim == 1:
         raise ValueError("head needs a graph with weights for each head (this one has one weight an edge)")
     heads = graph.weight.shape[1]
@@ -40,8 +50,17 @@ def between(graph: "TokenGraph") -> sp.csr_matrix:
     return sp.csr_matrix((weight[kept], (row[kept], col[kept])), shape=shape)
 
 
-def hubs(graph: "TokenGraph", top: int | None) -> pd.DataFrame:
-    """See `TokenGraph.hubs`."""
+def hubs(graph: "TokenGraph", top: int | None = 10) -> pd.DataFrame:
+    """The sources listened to most, by weighted out-degree; self-loops are left out.
+
+    Args:
+        top: How many to return; None for all.
+
+    Returns:
+        A DataFrame indexed by `token`, the source's position, the greatest first, with the columns
+        `name` (where there are names); `weight`, the sum of its edges' mean weights; `share` of all
+        such weight; `listeners`, the number of its edges whose weight is not zero.
+    """
     if top is not None and top < 0:
         raise ValueError(f"top must not be negative (got {top})")
     weight = between(graph)
@@ -61,7 +80,17 @@ def hubs(graph: "TokenGraph", top: int | None) -> pd.DataFrame:
 
 
 def reciprocity(graph: "TokenGraph") -> float:
-    """See `TokenGraph.reciprocity`."""
+    """Share of all weight that is mutual: Σ min(w_ij, w_ji) / Σ w_ij over pairs of different tokens.
+
+    For an unweighted graph the share of edges whose reverse is there too (Squartini et al. 2013,
+    arXiv 1208.4208). Weights are taken as not negative.
+
+    Returns:
+        A number in [0, 1], or nan if no edge counts.
+
+    Raises:
+        ValueError: If the graph is bipartite.
+    """
     if graph.is_bipartite:
         raise ValueError("reciprocity needs a graph whose sources are its targets (got a bipartite one)")
     weight = between(graph)
@@ -70,8 +99,23 @@ def reciprocity(graph: "TokenGraph") -> float:
     return float(weight.minimum(weight.T).sum()) / total if total > 0 else float("nan")
 
 
-def communities(graph: "TokenGraph", resolution: float, seed: int) -> np.ndarray:
-    """See `TokenGraph.communities`."""
+def communities(graph: "TokenGraph", resolution: float = 1.0, seed: int = 0) -> Int[np.ndarray, "nodes"]:
+    """Communities of tokens that listen to each other more than to the rest, by Louvain's method.
+
+    Modularity of the weights of both directions added, self-loops and negative weights left out
+    (Blondel et al. 2008, arXiv 0803.0476). The same seed gives the same communities.
+
+    Args:
+        resolution: Above 1 for more and smaller communities, below for fewer and larger.
+        seed: Seed of the order in which tokens are moved.
+
+    Returns:
+        `[tokens]` number of each token's community, 0 the largest; of a bipartite graph
+        `[targets + sources]`, the sources after the targets. A token without edges is alone.
+
+    Raises:
+        ValueError: If `resolution` is not greater than 0.
+    """
     if not resolution > 0:
         raise ValueError(f"resolution must be greater than 0 (got {resolution})")
     return partition(undirected_matrix(graph), resolution, seed)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch_geometric.data import Data
 
 from structformer.graph import TokenGraph
-from structformer.graph_convert import by_source_sorting
 
 
 def test_row_0_of_edge_index_is_the_source():
@@ -90,21 +89,6 @@ def test_bad_edges_are_named(arguments: dict[str, Any], message: str):
         TokenGraph.from_edge_index(**(good | arguments))
 
 
-@pytest.mark.parametrize("sources", [None, 7, 23])
-def test_transpose(random_graph, dense, sources: int | None):
-    graph = random_graph(13, sources, 61)
-    rowptr, row, perm = graph.transpose
-    assert rowptr.dtype == row.dtype == perm.dtype == torch.long
-    other = TokenGraph(rowptr, row, graph.num_targets, graph.weight[perm])  # type: ignore[index]
-    torch.testing.assert_close(dense(other), dense(graph).T)
-    for start, end in zip(rowptr[:-1].tolist(), rowptr[1:].tolist(), strict=True):
-        assert (row[start:end].diff() > 0).all()
-    assert graph.transpose is graph.transpose
-    sorting = by_source_sorting(graph.rowptr, graph.col, graph.num_sources)
-    for one, other_way in zip(graph.transpose, sorting, strict=True):
-        assert one.equal(other_way)
-
-
 @pytest.mark.parametrize("shape", [(13, 13), (13, 5)])
 def test_scipy_round_trip(dense, shape: tuple[int, int]):
     matrix = sp.random_array(shape, density=0.3, rng=np.random.default_rng(0), format="coo")
@@ -182,44 +166,3 @@ def test_pyg_round_trip(random_graph, dense):
     assert bipartite["source", "to", "target"].edge_index[0].max() < 5
     with pytest.raises(ValueError, match="how many nodes"):
         TokenGraph.from_pyg(Data())
-
-
-def test_permute_moves_everything_and_comes_back(rng):
-    row, col = torch.randint(13, (2, 41), generator=rng)
-    ptr = torch.tensor([0, 6, 13])
-    same = (row < 6) == (col < 6)
-    index = torch.stack([col, row])[:, same]
-    names = [f"token {i}" for i in range(13)]
-    first = TokenGraph.from_edge_index(index, 13, ptr=ptr, weight=torch.rand(int(same.sum()), generator=rng))
-    last = TokenGraph.from_edge_index(index.flip(0), 13, ptr=ptr, names=names)
-    last.labels, last.given = names, torch.rand(last.num_edges, generator=rng) < 0.5
-    graph = last.with_steps([first])
-    perm = torch.cat([torch.randperm(6, generator=rng), 6 + torch.randperm(7, generator=rng)])
-    moved = graph.permute(perm)
-    assert moved.names == moved.labels == [names[i] for i in perm.tolist()]
-    matrix = first.to_scipy().toarray()
-    assert np.array_equal(moved.earlier[0].to_scipy().toarray(), matrix[np.ix_(perm, perm)])
-    given = {(names[j], names[i]) for i, j in zip(last.row[last.given], last.col[last.given], strict=True)}
-    there = zip(moved.row[moved.given], moved.col[moved.given], strict=True)
-    assert {(moved.names[j], moved.names[i]) for i, j in there} == given
-    back = moved.permute(torch.argsort(perm))
-    assert torch.equal(back.col, graph.col)
-    assert torch.equal(back.rowptr, graph.rowptr)
-    assert torch.equal(back.given, graph.given)
-    assert torch.equal(back.earlier[0].weight, first.weight)
-
-
-@pytest.mark.parametrize(
-    ("perm", "message"),
-    [([0, 1, 1], "each of the 3 tokens once"), ([0, 2, 1], "token 2 leaves its own")],
-)
-def test_permute_refuses_what_is_no_order_of_each_set(perm, message):
-    graph = TokenGraph.from_edge_index(torch.zeros(2, 0, dtype=torch.long), 3, ptr=torch.tensor([0, 2, 3]))
-    with pytest.raises(ValueError, match=message):
-        graph.permute(torch.tensor(perm))
-
-
-def test_permute_refuses_a_bipartite_graph():
-    graph = TokenGraph.from_edge_index(torch.tensor([[4], [1]]), 3, num_sources=5)
-    with pytest.raises(ValueError, match="bipartite"):
-        graph.permute(torch.arange(3))

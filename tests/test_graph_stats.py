@@ -2,8 +2,6 @@ import dataclasses
 import math
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -44,30 +42,6 @@ def test_entropy_gradient(random_graph):
     graph.with_weight(zeros).entropy().sum().backward()
     assert zeros.grad is not None
     assert torch.isfinite(zeros.grad).all()
-
-
-def test_homophily_counts_weight_and_leaves_self_loops_and_unknown_out():
-    edges = torch.tensor([[0, 1, 2, 2, 3], [0, 0, 0, 1, 2]])
-    graph = TokenGraph.from_edge_index(edges, 4, torch.tensor([100.0, 3.0, 1.0, 4.0, 50.0]))
-    assert graph.homophily(["a", "a", "b", None]) == pytest.approx(3 / 8)
-    assert graph.homophily(torch.tensor([0, 0, 1, -1])) == pytest.approx(3 / 8)
-    assert graph.homophily(np.array([1.0, 1.0, 0.0, np.nan])) == pytest.approx(3 / 8)
-    assert graph.homophily(pd.Series(["a", "a", "b", None], index=[9, 4, 7, 2])) == pytest.approx(3 / 8)
-    with pytest.raises(ValueError, match="labels must be given"):
-        graph.homophily()
-    with pytest.raises(
-        ValueError, match=r"labels must hold 4 labels, one for each token \(got shape \[3\]\)"
-    ):
-        graph.homophily([0, 1, 2])
-
-
-def test_homophily_of_a_bipartite_graph_codes_both_sides_alike():
-    graph = TokenGraph.from_edge_index(torch.tensor([[2, 0, 1], [0, 1, 1]]), 2, num_sources=3)
-    assert graph.homophily(["z", "a"], ["m", "a", "z"]) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="source_labels must be given"):
-        graph.homophily(["z", "a"])
-    with pytest.raises(ValueError, match="must hold 2 and 3 labels"):
-        graph.homophily(["z", "a"], ["m", "a"])
 
 
 @settings(deadline=None, max_examples=25)
