@@ -37,7 +37,7 @@ from .story_training import OURS, Lexicon, answered, build, wrong
 from .summaries import summary
 from .sweeps import TRAINING, generator, shared
 from .task_card import TaskCard
-from .training import Losses, TrainingSettings, train
+from .training import Curve, Losses, TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
 # Of the published run.
@@ -71,7 +71,9 @@ ON: dict[str, Any] = {
     "expansion": 1.0,
     "halting": "act",
 }
-Problem = Callable[["AblationSettings", str, int, Path], float]
+# The accuracy on what was not seen, and how training went.
+Judged = tuple[float, Curve]
+Problem = Callable[["AblationSettings", str, int, Path], Judged]
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,12 @@ def has(trial: Trial) -> bool:
 def measure(settings: AblationSettings, checkpoints: Mapping[Trial, Path], trial: Trial) -> Record:
     """Train one model, and return its accuracy on what it has not seen."""
     torch.manual_seed(trial.seed)
-    found = PROBLEMS[trial.data](settings, parts()[trial.arm], trial.seed, checkpoints[trial])
-    return {"score": 100 * found}
+    right, curve = PROBLEMS[trial.data](settings, parts()[trial.arm], trial.seed, checkpoints[trial])
+    return {"score": 100 * right, **curve.costs()}
 
 
-def digits(settings: AblationSettings, without: str, seed: int, checkpoint: Path) -> float:
-    """Learn to tell digits from their inked pixels; return the accuracy on the quarter held out for all alike."""
+def digits(settings: AblationSettings, without: str, seed: int, checkpoint: Path) -> Judged:
+    """Learn to tell digits from their inked pixels; the accuracy is that on the quarter held out for all alike."""
     train_sets, train_labels, test_sets, test_labels = digit_sets()
     model = PooledModel(TokenInput(features=3), 10, settings.config(without))
 
@@ -176,15 +178,15 @@ def digits(settings: AblationSettings, without: str, seed: int, checkpoint: Path
             F.cross_entropy(out.outputs, train_labels[some]), out.encoded, settings.change_cost(without)
         )
 
-    train(model, losses, settings.training, checkpoint)
+    curve = train(model, losses, settings.training, checkpoint)
     model.eval()
     with torch.no_grad():
         right = model(test_sets).outputs.argmax(1) == test_labels
-    return float(right.double().mean())
+    return float(right.double().mean()), curve
 
 
-def story_questions(settings: AblationSettings, without: str, seed: int, checkpoint: Path) -> float:
-    """Learn to answer the questions of the tasks together; return the accuracy on the test questions."""
+def story_questions(settings: AblationSettings, without: str, seed: int, checkpoint: Path) -> Judged:
+    """Learn to answer the questions of the tasks together; the accuracy is that on the test questions."""
     data = stories(settings.sentences)
     learned, tested = (
         [story for story in some if story.task in settings.tasks] for some in (data.train, data.test)
@@ -201,8 +203,8 @@ def story_questions(settings: AblationSettings, without: str, seed: int, checkpo
         out, right = answered(model, lexicon, some)
         return _losses(F.cross_entropy(out.logits, right), out.encoded, settings.change_cost(without))
 
-    train(model, losses, settings.training, checkpoint)
-    return 1 - fmean(wrong(model, lexicon, tested))
+    curve = train(model, losses, settings.training, checkpoint)
+    return 1 - fmean(wrong(model, lexicon, tested)), curve
 
 
 @lru_cache

@@ -161,15 +161,11 @@ def measure(settings: BabiSettings, part: str, arm: str, rate: float, seed: int,
     }
     return {
         "parameters": num_parameters(model),
-        "loss": curve.loss[-1] if curve.loss else None,
-        "diverged": curve.diverged,
-        "seconds": round(curve.seconds),
         "validation": -100 * fmean(wrong(model, lexicon, held)),
         "scores": {"": fmean(by_task.values())},
         "tasks failed": sum(error > FAILED for error in by_task.values()),
         "by task": {str(task): round(error, 2) for task, error in by_task.items()},
-        "curve": curve.loss,
-        "norms": curve.norm,
+        **curve.record(),
     }
 
 

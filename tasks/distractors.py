@@ -164,13 +164,9 @@ def measure(
     }
     return {
         "parameters": num_parameters(model),
-        "loss": curve.loss[-1] if curve.loss else None,
-        "diverged": curve.diverged,
-        "seconds": round(curve.seconds),
         "validation": 1 - fmean(wrong(model, known.lexicon, known.validation)),
         "scores": right,
-        "curve": curve.loss,
-        "norms": curve.norm,
+        **curve.record(),
     }
 
 

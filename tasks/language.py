@@ -158,14 +158,10 @@ def measure(
     return {
         "parameters": model.num_parameters,
         "kflops": round(model.flops(settings.length) / 1e3),
-        "loss": curve.loss[-1] if curve.loss else None,
-        "diverged": curve.diverged,
-        "seconds": round(curve.seconds),
         "validation": -bits_per_byte(negative_log_likelihood(model, valid, settings), valid),
         "scores": {"": bits_per_byte(nats, test)},
         "word perplexity": word_perplexity(nats, test),
-        "curve": curve.loss,
-        "norms": curve.norm,
+        **curve.record(),
     }
 
 

@@ -131,15 +131,11 @@ def measure(settings: MQARSettings, data: str, arm: str, rate: float, seed: int,
         "parameters": model.num_parameters,
         "state": model.state_size,
         "kflops": round(model.flops(settings.shapes[-1][0]) / 1e3),
-        "loss": curve.loss[-1] if curve.loss else None,
-        "diverged": curve.diverged,
-        "seconds": round(curve.seconds),
         "validation": fmean(
             accuracy(model, batches(settings, shape, VALIDATION, seed)) for shape in settings.shapes
         ),
         "scores": found,
-        "curve": curve.loss,
-        "norms": curve.norm,
+        **curve.record(),
     }
 
 

@@ -140,13 +140,9 @@ def measure(
     return {
         "parameters": model.num_parameters,
         "state": model.state_size,
-        "loss": curve.loss[-1] if curve.loss else None,
-        "diverged": curve.diverged,
-        "seconds": round(curve.seconds),
         "validation": _accuracy(model, settings, elements, settings.length, VALIDATION, seed),
         "scores": found,
-        "curve": curve.loss,
-        "norms": curve.norm,
+        **curve.record(),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -68,6 +69,7 @@ class Curve:
         loss: Mean losses of so many updates each.
         norm: Mean gradient norms, before clipping.
         seconds: How long it took, all sittings together.
+        cpu_seconds: How long the cores worked on it, all sittings together.
         diverged: Update at which the loss or its gradient was no number any more, and training ended; else None.
     """
 
@@ -75,6 +77,21 @@ class Curve:
     norm: list[float] = field(default_factory=list)
     seconds: float = 0.0
     diverged: int | None = None
+    cpu_seconds: float = 0.0
+
+    def costs(self) -> dict[str, float]:
+        """Return what training took, all sittings together, under the names that results have for it."""
+        return {"seconds": round(self.seconds, 1), "cpu seconds": round(self.cpu_seconds, 1)}
+
+    def record(self) -> dict[str, Any]:
+        """Return what results tell of a training."""
+        return {
+            "loss": self.loss[-1] if self.loss else None,
+            "diverged": self.diverged,
+            **self.costs(),
+            "curve": self.loss,
+            "norms": self.norm,
+        }
 
 
 def train(
@@ -102,6 +119,7 @@ def train(
     noted: list[tuple[float, float]] = []
     arm.train()
     started = saved = time.perf_counter()
+    worked = time.process_time()
     for update in range(begin, settings.updates):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(update / settings.updates, settings.warmup)
@@ -122,9 +140,11 @@ def train(
             now = time.perf_counter()
             if checkpoint is not None and now - saved > SAVED_EVERY and update < settings.updates - 1:
                 curve.seconds += now - started
-                started = saved = now
+                curve.cpu_seconds += time.process_time() - worked
+                started, saved, worked = now, now, time.process_time()
                 _save(arm, optimizer, settings, curve, update + 1, checkpoint)
     curve.seconds += time.perf_counter() - started
+    curve.cpu_seconds += time.process_time() - worked
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return curve

@@ -2,6 +2,8 @@ import time
 
 import numpy as np
 import pytest
+import torch
+from structformer.tasks import training
 from structformer.tasks.comparison import compare, measured, trials
 from structformer.tasks.ledger import Arm, Ledger, Trial
 
@@ -62,3 +64,40 @@ def test_time_and_memory_are_those_of_the_trial():
     found = measured(hungry, Trial("a", "even", 0), failures=False)
     assert found["seconds"] >= 0.05
     assert found["megabytes"] is None or 35 < found["megabytes"] < 80
+
+
+class CutShort(Exception):
+    pass
+
+
+def test_a_trial_taken_up_again_took_what_all_its_sittings_took(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVED_EVERY", 0)
+    wanted, ledger, sittings = trials(("a",), ("even",), 1), book(tmp_path), []
+
+    def taught(trial):
+        weight = torch.nn.Linear(1, 1)
+
+        def losses(update):
+            if not sittings and update == 2:
+                sittings.append("first")
+                raise CutShort
+            if not sittings:
+                busy(0.2)
+            return training.Losses(weight(torch.ones(1, 1)).sum(), 0.0)
+
+        settings = training.TrainingSettings(updates=3, noted=1)
+        curve = training.train(weight, losses, settings, ledger.checkpoint(trial))
+        return {"score": 1.0, **curve.costs()}
+
+    with pytest.raises(CutShort):
+        compare(ledger, taught, wanted, 0)
+    (row,) = compare(ledger, taught, wanted, 0)
+    # The second sitting was one update, and took next to nothing.
+    assert row["cpu seconds"] >= 0.4
+    assert row["seconds"] >= 0.4
+
+
+def busy(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,6 +56,41 @@ def test_a_training_cut_short_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     assert len(curve.loss) == 6
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), whole.parameters(), strict=True))
     assert not path.exists()
+
+
+def clock(step, updates):
+    """Time as it passes when each update takes so long."""
+    return lambda: step * len(updates)
+
+
+def test_what_a_training_took_is_that_of_all_its_sittings(tmp_path, monkeypatch):
+    updates, path = [], tmp_path / "state.pt"
+    passing = SimpleNamespace(perf_counter=clock(10.0, updates), process_time=clock(20.0, updates))
+    monkeypatch.setattr(training, "time", passing)
+    monkeypatch.setattr(training, "SAVED_EVERY", 0)
+
+    def fails(update):
+        if len(updates) == 11:
+            raise CutShort
+        updates.append(update)
+        return copied(update)
+
+    cut, again = arm(), arm()
+    with pytest.raises(CutShort):
+        train(cut, answer_losses(cut, fails), SETTINGS, path)
+    curve = train(
+        again, answer_losses(again, lambda update: updates.append(update) or copied(update)), SETTINGS, path
+    )
+    # Two updates after the last state were lost, and count no more than the numbers that they led to.
+    assert updates == [*range(11), *range(9, 17)]
+    assert curve.costs() == {"seconds": 170.0, "cpu seconds": 340.0}
+    assert curve.record() == {
+        "loss": curve.loss[-1],
+        "diverged": None,
+        "curve": curve.loss,
+        "norms": curve.norm,
+        **curve.costs(),
+    }
 
 
 def test_a_state_of_another_training_is_refused(tmp_path, monkeypatch):
