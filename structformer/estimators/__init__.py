@@ -48,7 +48,7 @@ def load(folder: str | os.PathLike[str]) -> StructFormerEstimator:
         folder: The folder given to `save`.
 
     Returns:
-        The fitted estimator; `history_` is None.
+        The fitted estimator.
 
     Raises:
         FileNotFoundError: There is no model at ``folder``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 import structformer.training as training
+from structformer.estimators.html import learned
 from structformer.nn.soes import SOES
 from structformer.training import Callback, History, TrainingConfig
 
@@ -34,12 +35,14 @@ class StructFormerEstimator(BaseEstimator):
 
     Attributes:
         model_: The trained network, float32, on the CPU, in evaluation mode.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model. None for one saved before that was so.
     """
 
     model_: Any  # subclasses name their own kind of network
     history_: History | None
     _exact: Any = None
+    _seen: Mapping[str, int] | None = None
+    """How many things of each kind, such as rows, the model was fitted on; None before it is fitted."""
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the fitted estimator to a folder (weights in safetensors, the rest in JSON; no pickle).
@@ -49,8 +52,21 @@ class StructFormerEstimator(BaseEstimator):
             FileExistsError: ``folder`` exists and is not a structformer model.
         """
         check_is_fitted(self, "model_")
-        state = {"class": type(self).__name__, "parameters": self._plain_parameters(), "state": self._state()}
+        state = {
+            "class": type(self).__name__,
+            "parameters": self._plain_parameters(),
+            "state": self._state(),
+            "seen": self._seen,
+            "histories": [history.to_dict() for history in self._histories()],
+        }
         return training.save_checkpoint(folder, state, self._tensors())
+
+    def _histories(self) -> list[History]:
+        """One for each network that was trained."""
+        return [] if self.history_ is None else [self.history_]
+
+    def _restore_histories(self, histories: list[History]) -> None:
+        self.history_ = histories[-1] if histories else None
 
     def _state(self) -> State:
         raise NotImplementedError
@@ -98,10 +114,21 @@ class StructFormerEstimator(BaseEstimator):
     @classmethod
     def _from_saved(cls, state: State, tensors: dict[str, torch.Tensor]) -> Self:
         estimator = cls._parameters_from(state["parameters"])
-        estimator.history_ = None
+        estimator._seen = state.get("seen") or {}
+        estimator._restore_histories([History.from_dict(part) for part in state.get("histories", ())])
         estimator._restore(state["state"])
         estimator._load_tensors(tensors)
         return estimator
+
+    def _repr_html_inner(self) -> str:
+        """What scikit-learn shows in a notebook, and once fitted what was learned."""
+        return learned(self) + super()._repr_html_inner()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        shown: dict[str, str] = super()._repr_mimebundle_(**kwargs)
+        if "text/html" in shown:
+            shown["text/html"] = learned(self) + shown["text/html"]
+        return shown
 
     def _seed(self) -> int:
         """One seed from `random_state`, drawn once a fit."""

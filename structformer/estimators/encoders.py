@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import State, run_training, seeded
 from structformer.estimators.order import canonical
-from structformer.estimators.packed import PackedEstimator, bare, token_input
+from structformer.estimators.packed import PackedEstimator, bare, counted, token_input
 from structformer.models.choice import config_from_state, config_state
 from structformer.models.encoder import SOESEncoderConfig
 from structformer.models.masked import MaskedEncoder, MaskedOutput
@@ -69,6 +69,8 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
             verbose=self.verbose,
             title=type(self).__name__,
         )
+        graphs = self._tokenizer is GraphTokenizer
+        self._seen = counted(tokens, *(("graphs", "nodes") if graphs else ("sets", "elements")))
         return self
 
     @property

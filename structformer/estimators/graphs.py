@@ -53,7 +53,7 @@ class GraphClassifier(_Graphs, PooledClassifier):
         classes_: The class labels in sorted order.
         tokenizer_: The fitted `GraphTokenizer`.
         model_: The trained network.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model.
 
     Examples:
         >>> import networkx as nx
@@ -74,5 +74,5 @@ class GraphRegressor(_Graphs, PooledRegressor):
     Attributes:
         tokenizer_: The fitted `GraphTokenizer`.
         model_: The trained network.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model.
     """

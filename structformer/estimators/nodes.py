@@ -22,7 +22,14 @@ from structformer.estimators.node_labels import node_labels, repeating_attribute
 from structformer.estimators.node_many_labels import ManyLabels
 from structformer.estimators.node_objective import one_hot, rarest
 from structformer.estimators.order import canonical
-from structformer.estimators.packed import PackedEstimator, bare, in_double, joined_graph, token_input
+from structformer.estimators.packed import (
+    PackedEstimator,
+    bare,
+    counted,
+    in_double,
+    joined_graph,
+    token_input,
+)
 from structformer.estimators.targets import ClassWeight, class_weights
 from structformer.graph import TokenGraph
 from structformer.models.choice import ModelName, config_from_state, config_state
@@ -81,7 +88,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         classes_: The class labels in sorted order.
         tokenizer_: The fitted `GraphTokenizer`.
         model_: The trained network.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model.
 
     Examples:
         >>> import networkx as nx
@@ -260,6 +267,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             verbose=self.verbose,
             title=type(self).__name__,
         )
+        self._seen = counted(tokens, "graphs", "nodes", labels=int((target >= 0).sum()))
 
     def _build(
         self,

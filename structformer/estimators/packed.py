@@ -156,6 +156,21 @@ def token_input(tokens: TokenSet, token_types: int = 1, pieces: int = 16) -> Tok
     return TokenInput(features, bins, token_types, 0 if edge_attr is None else edge_attr.shape[1])
 
 
+def counted(tokens: TokenSet, sets: str, parts: str, **more: int) -> dict[str, int]:
+    """Return how many sets, tokens, given edges and features there are.
+
+    Args:
+        tokens: The training data.
+        sets: What a user calls the sets, such as "graphs".
+        parts: What a user calls the tokens, such as "nodes".
+        **more: Further counts.
+    """
+    counts = {sets: tokens.num_sets, parts: tokens.num_tokens, "features": tokens.x.shape[1]}
+    if tokens.edge_index is not None:
+        counts["directed edges"] = tokens.edge_index.shape[1]
+    return {**counts, **more}
+
+
 def bare(tokens: TokenSet) -> TokenSet:
     """Return the tokens with what a network reads, and nothing else to move about."""
     out = TokenSet()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, Scale, State, run_training, seeded
 from structformer.estimators.order import canonical
-from structformer.estimators.packed import PackedEstimator, bare, batches, token_input
+from structformer.estimators.packed import PackedEstimator, bare, batches, counted, token_input
 from structformer.estimators.parts import FEWEST_TO_SPLIT, split
 from structformer.estimators.targets import ClassWeight, class_labels, class_weights, importance, numbers
 from structformer.models.choice import ModelName, config_from_state, config_state
@@ -132,6 +132,7 @@ class PooledEstimator(PackedEstimator):
             verbose=self.verbose,
             title=type(self).__name__,
         )
+        self._seen = counted(tokens, f"{self._thing}s", "nodes" if self._thing == "graph" else "elements")
 
     def _build(self, given: TokenInput, config: SOESEncoderConfig, outputs: int, seed: int) -> None:
         self._exact = None

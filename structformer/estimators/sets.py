@@ -42,7 +42,7 @@ class SetClassifier(PooledClassifier):
         n_features_in_: Features of an element, F.
         tokenizer_: The fitted `SetTokenizer`.
         model_: The trained network.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model.
 
     Examples:
         >>> import numpy as np
@@ -69,7 +69,7 @@ class SetRegressor(PooledRegressor):
         n_features_in_: Features of an element, F.
         tokenizer_: The fitted `SetTokenizer`.
         model_: The trained network.
-        history_: What happened in training; None after loading.
+        history_: What happened in training; saved with the model.
     """
 
     _thing = "set"

@@ -129,7 +129,8 @@ class TableEstimator(StructFormerEstimator):
         return -float(self._loss(outputs.cpu(), target, weight))
 
     def _fit_table(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
-        for name in ("model_", "memory_"):  # if this fit fails, nothing must answer with half of the last one
+        # If this fit fails, nothing must answer with half of the last one.
+        for name in ("model_", "memory_", "_seen"):
             self.__dict__.pop(name, None)
         seed = self._seed()
         self.tokenizer_ = TableTokenizer(infinite=self.infinite)
@@ -168,7 +169,15 @@ class TableEstimator(StructFormerEstimator):
         # All rows are listened to at prediction, those held out for early stopping included.
         exact, columns = self._exact_networks(), self.tokenizer_.columns_
         self.memory_ = [remember(network, cells, columns, features.double()) for network in exact]
+        self._seen = {"rows": len(order), "columns": self.n_features_in_}
         return self
+
+    def _histories(self) -> list[History]:
+        return self.histories_
+
+    def _restore_histories(self, histories: list[History]) -> None:
+        super()._restore_histories(histories)
+        self.histories_ = histories
 
     def _members(self, cells: TokenSet) -> int:
         # What is learned from a small table depends on which of its rows are held out; a mean over several

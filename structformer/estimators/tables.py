@@ -60,7 +60,7 @@ class StructFormerClassifier(ClassifierMixin, TableEstimator):
         classes_: The class labels in sorted order.
         n_features_in_: Columns of the training table.
         feature_names_in_: Their names, when the table had names.
-        history_: Loss and validation score of each epoch, of the network trained last; None after loading.
+        history_: Loss and validation score of each epoch, of the network trained last; saved with the model.
         histories_: The same of each network.
 
     Examples:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -52,11 +52,27 @@ class History:
         epochs: One entry an epoch.
         best: Number of the epoch whose weights were kept.
         stopped: Why training ended: "epochs", "patience", "max_time" or "callback".
+        device: Where the model was trained, such as "cpu" or "cuda".
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: int = 0
     stopped: str = "epochs"
+    device: str = "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form: one list a field of `Epoch`; numbers that are not finite, as words."""
+        columns = {
+            part.name: [_plain(getattr(entry, part.name)) for entry in self.epochs] for part in fields(Epoch)
+        }
+        return {"epochs": columns, "best": self.best, "stopped": self.stopped, "device": self.device}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> History:
+        """The inverse of `to_dict`."""
+        columns = [state["epochs"][part.name] for part in fields(Epoch)]
+        epochs = [Epoch(*map(_number, row)) for row in zip(*columns, strict=True)]
+        return cls(epochs, state["best"], state["stopped"], state["device"])
 
 
 Callback = Callable[[Epoch, nn.Module], bool | None]
@@ -105,6 +121,7 @@ def train(
         if config.average:
             average = AveragedModel(plain, multi_avg_fn=running_average(config.average))
         history, keeper, clock = History(), _Best(), _Clock(config, len(batches))
+        history.device = accelerator.device.type
         with Progress(title, config.epochs, progress if accelerator.is_main_process else False) as bar:
             for number in range(1, config.epochs + 1):
                 trained.train()
@@ -216,6 +233,14 @@ class _Best:
             self.score = score
         self.weights = {k: copy.deepcopy(v.detach().cpu()) for k, v in model.state_dict().items()}
         return True
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) else value
 
 
 def _finite(what: str, value: Tensor, epoch: int, config: TrainingConfig) -> float:

@@ -79,7 +79,7 @@ def test_what_is_saved_predicts_the_same(model, tmp_path):
     assert again.get_params() == model.get_params()
     np.testing.assert_array_equal(again.predict_proba(sets), model.predict_proba(sets))
     assert again.n_features_in_ == 2
-    assert again.history_ is None
+    assert again.history_ == model.history_
     same = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(same.predict_proba(sets), model.predict_proba(sets))
     numbers = sf.SetRegressor(**FAST, model=model.model).fit(sets, np.stack([y, 7.0 - y], axis=1))

@@ -1,3 +1,4 @@
+import json
 import math
 import pickle
 from contextlib import nullcontext
@@ -8,7 +9,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState, is_initialized
 from torch import nn
 
-from structformer.training import TrainingConfig, index_loader, train
+from structformer.training import Epoch, History, TrainingConfig, index_loader, train
 from structformer.training.optimizer import schedule
 
 ROWS, BATCH = 23, 5
@@ -266,3 +267,11 @@ def test_an_accelerator_of_the_user_stays(rng):
         assert mine.mixed_precision == "no"
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_a_history_can_be_written_down():
+    epochs = [Epoch(1, 0.1 + 0.2, None, 1.5, float("inf"), 1e-3), Epoch(2, 0.25, -0.5, 2.5, 1.0, 0.0)]
+    history = History(epochs, best=2, stopped="patience", device="cuda")
+    written = json.dumps(history.to_dict(), allow_nan=False)
+    assert History.from_dict(json.loads(written)) == history
+    assert History.from_dict(json.loads(json.dumps(History().to_dict()))) == History()
