@@ -10,6 +10,7 @@ import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
 from structformer.inspect.colours import plain, shorten
+from structformer.inspect.reasoning import holds_reasoning, reasoning
 from structformer.inspect.section import Section
 
 
@@ -32,6 +33,8 @@ def model_section(
     metrics: pd.DataFrame | None = None,
 ) -> Section:
     """Describe the graph that a fitted model learns over ``data``, and for tables its column map.
+
+    Of a ReSSFormer the section also shows what went on inside: experts, memory slots and steps (`reasoning`).
 
     Args:
         model: A fitted estimator. If it has ``predict``, tokens can be coloured by prediction.
@@ -63,6 +66,13 @@ def model_section(
     # Sources are training tokens: what is known of them is their label, whichever colour is asked for.
     known: Any = graph.source_labels if graph.is_bipartite else None
     source_colours: dict[str, Any] = {} if known is None else dict.fromkeys(colours, known)
+    inside = reasoning(model, data) if holds_reasoning(model) else None
+    if inside is not None and inside.taken is not None:
+        tokens = inside.tokens
+        if tokens.columns is None:
+            colours["steps taken"] = inside.taken
+        elif tokens.sets == graph.num_targets:
+            colours["steps taken"] = inside.taken.reshape(tokens.sets, -1).mean(1)
     columns = getattr(model, "column_graph", None)
     table = data if isinstance(data, pd.DataFrame) and len(data) == graph.num_targets else None
     return Section(
@@ -75,6 +85,7 @@ def model_section(
         data=table if table is not None else _node_data(data, graph),
         set_names=_set_names({k: v for k, v in answers.items() if k not in colours}, sets),
         columns=None if columns is None else columns(data),
+        reasoning=inside,
         token="row" if columns is not None else "node" if isinstance(data, nx.Graph) else "token",
     )
 

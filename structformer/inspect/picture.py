@@ -13,6 +13,7 @@ from jaxtyping import Float
 from structformer.graph import TokenGraph
 from structformer.inspect.colours import encode, is_scale, plain, shorten
 from structformer.inspect.layout import fit_unit_square, force_layout
+from structformer.inspect.report_reasoning import expert_colour
 from structformer.inspect.section import Section
 from structformer.inspect.selection import Selection, select
 
@@ -70,6 +71,9 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         encode(name, [*_take(values, parts[0]), *_take(section.source_colours.get(name), parts[1])])
         for name, values in section.colours.items()
     ]
+    inside = section.reasoning
+    if inside is not None and inside.routing is not None and _by_step(section):
+        colours.append(expert_colour(inside.routing, parts[0], len(parts[1])))
     return {
         "names": [
             shorten(own[i] if own else f"{section.token} {i}", limits.text)
@@ -90,6 +94,15 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         "steps": steps,
         "note": selection.note,
     }
+
+
+def _by_step(section: Section) -> bool:
+    """Whether experts are told of the drawn tokens, in every step that is drawn."""
+    graph, inside = section.graph, section.reasoning
+    if graph is None or inside is None or inside.routing is None or inside.tokens.columns is not None:
+        return False
+    steps, layers, tokens, _ = inside.routing.chosen.shape
+    return tokens == graph.num_targets and steps * layers == len(graph.steps)
 
 
 def _take(values: Any, part: np.ndarray) -> list[Any]:

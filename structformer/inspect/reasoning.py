@@ -57,7 +57,7 @@ class Reasoning:
         if self.taken is not None:
             frame["steps"], frame["ponder"] = self.taken, self.ponder
         if self.routing is not None:
-            frame["expert"] = self.routing.first()[-1, -1]
+            frame["expert"] = self.routing.in_effect()[0][-1, -1, :, 0]
         if self.memory is not None:
             last = self.steps if self.taken is None else self.taken
             frame["slot"] = self.memory.read.argmax(-1)[last - 1, place]

@@ -14,12 +14,13 @@ from structformer.inspect.embed import json_for_page
 from structformer.inspect.heatmap import heat_map
 from structformer.inspect.picture import Limits, graph_picture
 from structformer.inspect.report_evidence import evidence_view
+from structformer.inspect.report_reasoning import reasoning_view
 from structformer.inspect.report_tables import score_table, statistics_table
 from structformer.inspect.section import Section
 from structformer.writing import replacing
 
 _MOST_BYTES = 5_000_000
-_STYLES = ("report.css", "report_graph.css", "report_evidence.css")
+_STYLES = ("report.css", "report_graph.css", "report_evidence.css", "report_reasoning.css")
 _SCRIPTS = (
     "report_tools.js",
     "report_view.js",
@@ -27,13 +28,14 @@ _SCRIPTS = (
     "report_legend.js",
     "report_graph.js",
     "report_evidence.js",
+    "report_reasoning.js",
     "report_columns.js",
     "report.js",
 )
 
 
 def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write a page that shows learned graphs step by step, their statistics, scores, column maps and evidence.
+    """Write a page that shows learned graphs step by step, what led to them, scores, column maps and evidence.
 
     The page needs no network and no server, follows the reader's light or dark setting, and its controls
     work from the keyboard. Graphs of more than 2,000 tokens are drawn in part, with a note, and so are
@@ -93,6 +95,9 @@ def _least_bytes(section: Section, limits: Limits) -> int:
         fields = 0 if section.data is None else min(section.data.shape[1], limits.fields)
         total += min(section.graph.num_targets, limits.nodes) * (40 + 3 * len(section.colours) + 7 * fields)
         total += sum(15 * min(step.num_edges, limits.edges) for step in section.graph.steps)
+        if section.reasoning is not None and section.reasoning.routing is not None:
+            active = section.reasoning.routing.chosen.shape[3]
+            total += min(section.graph.num_targets, limits.nodes) * len(section.graph.steps) * 7 * active
     return total
 
 
@@ -105,7 +110,10 @@ def _view(section: Section, limits: Limits) -> dict[str, Any]:
         "heat": None if section.columns is None else heat_map(section.columns, limits.columns),
         "graph": None,
         "evidence": None,
+        "reasoning": None,
     }
+    if section.reasoning is not None:
+        view["reasoning"] = reasoning_view(section.reasoning, section.token, section.set_names)
     if section.evidence is not None:
         evidence, listened = evidence_view(section.evidence), section.evidence.graph
         view["evidence"] = evidence | {

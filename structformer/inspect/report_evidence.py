@@ -11,6 +11,7 @@ from structformer.graph import TokenGraph
 from structformer.inspect.colours import shorten
 from structformer.inspect.evidence import Evidence
 from structformer.inspect.picture import edges_by_step
+from structformer.inspect.reasoning import Reasoning
 from structformer.inspect.section import Section
 from structformer.inspect.selection import Selection
 
@@ -27,6 +28,7 @@ def evidence_section(
     *,
     expected: str | None = None,
     supporting: Sequence[int] = (),
+    reasoning: Reasoning | None = None,
     title: str = "Evidence",
     text: str = "",
 ) -> Section:
@@ -42,6 +44,7 @@ def evidence_section(
             what `TextQA` returns for one story it is ``graphs[-1].with_steps(graphs[:-1])``.
         expected: The right answer, where it is known.
         supporting: Places of the sentences that are known to hold the answer, counted from 0.
+        reasoning: What went on inside the model, as `reasoning` returns it for a `TextQA`.
         title: Heading.
         text: Paragraphs below it.
 
@@ -56,7 +59,7 @@ def evidence_section(
         True
     """
     shown = Evidence(sentences, question, answer, evidence, graph, expected, supporting)
-    return Section(title, text, evidence=shown, token="sentence")
+    return Section(title, text, evidence=shown, reasoning=reasoning, token="sentence")
 
 
 def evidence_view(evidence: Evidence) -> dict[str, Any]:

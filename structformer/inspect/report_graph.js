@@ -12,11 +12,10 @@ function startGraph(root) {
   // Held is the token that is told about, found the one that the search holds, only the class that is not dimmed.
   const state = { held: -1, found: -1, only: null, dragged: null };
 
-  const colouring = () => graph.colours[colourInput ? Number(colourInput.value) : 0];
-  const dimmed = (node) => state.only !== null && colouring().value[node] !== state.only;
+  const chosen = () => graph.colours[colourInput ? Number(colourInput.value) : 0];
+  const colouring = () => ofStep(chosen(), edges.at);
 
-  function nodeColour(node, style) {
-    const colour = colouring();
+  function nodeColour(node, style, colour) {
     if (!colour) return style.classes[0];
     const value = colour.value[node];
     if (value === null || value === -1) return style.unknown;
@@ -34,7 +33,8 @@ function startGraph(root) {
   }
 
   function draw() {
-    const { pen, radius } = view, { step, drawn } = edges, style = styles();
+    const { pen, radius } = view, { step, drawn } = edges, style = styles(), colour = colouring();
+    const dimmed = (node) => state.only !== null && colour.value[node] !== state.only;
     view.clear(style);
     // Weak edges first, so that strong ones lie on top. More edges, fainter lines.
     const strongest = step.weight.length ? step.weight[0] : 1;
@@ -59,7 +59,7 @@ function startGraph(root) {
       const away = state.held >= 0 && node !== state.held && !heard.has(node);
       pen.globalAlpha = away || dimmed(node) ? 0.3 : 1;
       view.shape(node, node === state.held ? radius + 2 : radius);
-      pen.fillStyle = nodeColour(node, style);
+      pen.fillStyle = nodeColour(node, style, colour);
       pen.fill();
       pen.lineWidth = radius > 3 ? 1 : 0.5;
       pen.strokeStyle = style.paper;
@@ -103,9 +103,9 @@ function startGraph(root) {
     refresh();
   }
 
-  function showLegend() {
-    state.only = null;
-    fillLegend(root.querySelector(".legend"), colouring(), (only) => { state.only = only; draw(); });
+  function showLegend(only = null) {
+    state.only = only;
+    fillLegend(root.querySelector(".legend"), colouring(), (kept) => { state.only = kept; draw(); }, only);
   }
 
   function zoom(factor, x, y) {
@@ -145,7 +145,12 @@ function startGraph(root) {
     hold(node >= 0 ? node : state.found);
   }
 
-  edges.listen(refresh);
+  let at = edges.at;
+  edges.listen(() => {
+    if (edges.at !== at && chosen() && chosen().steps) showLegend(state.only);
+    at = edges.at;
+    refresh();
+  });
   if (colourInput) colourInput.addEventListener("change", () => { showLegend(); refresh(); });
   if (findInput) {
     findInput.addEventListener("input", () => find(false));

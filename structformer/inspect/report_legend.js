@@ -1,5 +1,10 @@
+// A colouring as it is in a step, for some are another in every step.
+function ofStep(colour, step) {
+  return colour && colour.steps ? { ...colour, ...colour.steps[step] } : colour;
+}
+
 // The classes of a colouring, each a button that leaves it alone undimmed, or the scale; and what is not known.
-function fillLegend(legend, colour, chosen) {
+function fillLegend(legend, colour, chosen, held = null) {
   legend.replaceChildren();
   legend.hidden = !colour;
   if (!colour) return;
@@ -9,7 +14,7 @@ function fillLegend(legend, colour, chosen) {
     legend.append(element("span", number(colour.low)), bar, element("span", number(colour.high)));
   } else {
     colour.classes.forEach((kind, place) => {
-      const button = legendButton(kind, place);
+      const button = legendButton(kind, place, place === held);
       button.addEventListener("click", () => {
         const only = button.getAttribute("aria-pressed") !== "true";
         for (const other of legend.querySelectorAll("button")) other.setAttribute("aria-pressed", String(only && other === button));
@@ -25,10 +30,10 @@ function fillLegend(legend, colour, chosen) {
   }
 }
 
-function legendButton(kind, place) {
+function legendButton(kind, place, held) {
   const button = element("button");
   button.type = "button";
-  button.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-pressed", String(held));
   const dot = element("i");
   dot.style.background = `var(--class-${place % 10})`;
   button.append(dot, element("span", kind.name), element("small", number(kind.count)));

@@ -29,8 +29,11 @@ class Tip {
     this.told.textContent = sentences.filter(Boolean).map((sentence) => `${sentence}.`).join(" ");
   }
 
-  value(colour, node) {
-    const value = colour.value[node];
+  value(colouring, node) {
+    const colour = ofStep(colouring, this.edges.at), value = colour.value[node];
+    if (colour.chosen && colour.chosen[node]) {
+      return colour.chosen[node].map((expert, rank) => `${expert} (${colour.share[node][rank]}%)`).join(", ");
+    }
     if (value === null || value === -1) return "unknown";
     return colour.kind === "classes" ? colour.classes[value].name : number(value);
   }

@@ -55,6 +55,7 @@ class Edges {
     const at = this.stepInput ? Number(this.stepInput.value) - 1 : 0;
     const kept = Math.ceil(this.pool.length * (1 - Number(this.thresholdInput.value) / 100) ** 2);
     const least = kept ? this.pool[kept - 1] : Infinity;
+    this.at = at;
     this.step = this.steps[at];
     this.drawn = this.step.weight.findIndex((weight) => weight < least);
     if (this.drawn < 0) this.drawn = this.step.weight.length;

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from structformer.inspect.named import NamedTokens
+from structformer.inspect.reasoning_plot import draw_use
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +88,20 @@ class Routing:
         layers, experts = np.nonzero(by_step.max(axis=0) == 0)
         return list(zip((layers + 1).tolist(), experts.tolist(), strict=True))
 
-    def first(self) -> Int[np.ndarray, "steps layers tokens"]:
-        """Return each token's first choice; once it has halted, that of the last step that it took."""
-        last = np.minimum(np.arange(len(self.going))[:, None], self.going.sum(0) - 1)
-        return np.take_along_axis(self.chosen[..., 0], last[:, None, :], axis=0)
+    def in_effect(
+        self,
+    ) -> tuple[
+        Int[np.ndarray, "steps layers tokens active"], Float[np.ndarray, "steps layers tokens active"]
+    ]:
+        """Return ``chosen`` and ``weights``; once a token has halted, those of the last step that it took."""
+        last = np.minimum(np.arange(len(self.going))[:, None], self.going.sum(0) - 1)[:, None, :, None]
+        chosen, weights = (np.take_along_axis(part, last, axis=0) for part in (self.chosen, self.weights))
+        return chosen, weights
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw `use` as a map, steps (and layers) by experts; an expert through which nobody goes is said to be dead.
+
+        Args:
+            ax: matplotlib axes to draw on; by default a new figure that grows with the map.
+        """
+        return draw_use(self, ax)

@@ -11,11 +11,12 @@ import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
 from structformer.inspect.evidence import Evidence
+from structformer.inspect.reasoning import Reasoning
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One section of a report: any of a text, scores, a learned graph, a column map and evidence.
+    """One section of a report: any of a text, scores, a graph, a column map, evidence, and what went on inside a model.
 
     Attributes:
         title: Heading.
@@ -34,6 +35,8 @@ class Section:
         set_names: Captions of the sets of a graph over several sets.
         columns: ``[columns, columns]`` mean attention weight; rows are targets, columns are sources.
         evidence: A question, its answer, and what that rests on.
+        reasoning: What went on inside a ReSSFormer. If it is about the targets of the graph, in as many steps and
+            layers, these can be coloured by expert, step by step.
         token: What a token of the graph is, in the singular ("row", "node", "point").
 
     Raises:
@@ -53,6 +56,7 @@ class Section:
     set_names: Sequence[str] | None = None
     columns: pd.DataFrame | None = None
     evidence: Evidence | None = None
+    reasoning: Reasoning | None = None
     token: str = "token"
 
     def __post_init__(self) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from structformer.inspect.named import NamedTokens
+from structformer.inspect.reasoning_plot import draw_gates, draw_pooled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,34 @@ class Slots:
     def read_by_set(self) -> Float[np.ndarray, "steps sets slots"]:
         """Return the mean weight with which the tokens of each set read its slots; 0 in a set without tokens."""
         return self.tokens.by_set(self.read) / np.maximum(np.diff(self.tokens.ptr), 1)[:, None]
+
+    def plot(self, of: int | None = None, ax: Axes | None = None) -> Axes:
+        """Draw how far gates kept what was there, slots by steps.
+
+        Args:
+            of: Which set, counted from 0; None is the mean over all.
+            ax: matplotlib axes to draw on; by default a new figure that grows with the map.
+
+        Raises:
+            ValueError: There is no such set.
+        """
+        return draw_gates(self, of, ax)
+
+    def plot_tokens(self, step: int | None = None, of: int = 0, top: int = 5) -> np.ndarray:
+        """Draw, slot by slot, the tokens that it pooled most, in a figure of its own.
+
+        Args:
+            step: Counted from 1; None is the last.
+            of: Which set, counted from 0.
+            top: Tokens a slot.
+
+        Returns:
+            The axes drawn on, one a slot.
+
+        Raises:
+            ValueError: There is no such step or set, or ``top`` is less than 1.
+        """
+        return draw_pooled(self, step, of, top)
 
     def _most(self) -> list[str | None]:
         found: list[list[str | None]] = []

@@ -87,3 +87,26 @@ def test_a_ressformer_shows_the_graph_of_every_step_and_layer():
     page = render_report("t", [section])
     assert "step 6" in page
     assert "step 7" not in page
+
+
+def test_a_ressformer_is_looked_into_by_itself():
+    graph = nx.karate_club_graph()
+    small = {"width": 16, "heads": 2, "epochs": 2, "random_state": 0, "verbose": False}
+    full = {"model": "ressformer", "model_options": {"halting": "act"}, **small}
+    section = model_section(sf.NodeClassifier(**full).fit(graph, "club"), graph, title="t")
+    assert section.reasoning is not None
+    assert section.colours["steps taken"].tolist() == section.reasoning.taken.tolist()
+    assert "Inside the model" in render_report("t", [section])
+    plain = model_section(sf.NodeClassifier(**small).fit(graph, "club"), graph, title="t")
+    assert plain.reasoning is None
+    assert "Inside the model" not in render_report("t", [plain])
+
+
+def test_rows_are_coloured_by_the_mean_steps_of_their_cells():
+    frame = pd.DataFrame({"x": np.arange(12.0), "y": list("uvwxyz") * 2})
+    small = {"width": 16, "heads": 2, "epochs": 2, "members": 1, "random_state": 0, "verbose": False}
+    model = sf.StructFormerClassifier(model="ressformer", model_options={"halting": "act"}, **small)
+    section = model_section(model.fit(frame, list("ab") * 6), frame, title="t")
+    assert section.reasoning is not None
+    np.testing.assert_allclose(section.colours["steps taken"], section.reasoning.taken.reshape(12, 2).mean(1))
+    assert "which column goes to which" in render_report("t", [section])

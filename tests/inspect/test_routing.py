@@ -29,7 +29,7 @@ def test_a_dead_expert_is_named():
 def test_what_experts_do_after_a_token_has_halted_does_not_count():
     found = routing(np.array([[True] * 4, [True, False, False, False]]))
     np.testing.assert_allclose(found.use().to_numpy(), [[0.5, 0, 0.5, 0], [0.25, 0.75, 0, 0]])
-    assert found.first()[:, 0].tolist() == [[0, 2, 0, 2], [1, 2, 0, 2]]
+    assert found.in_effect()[0][:, 0, :, 0].tolist() == [[0, 2, 0, 2], [1, 2, 0, 2]]
     frame = found.to_frame()
     assert frame.loc[(frame["step"] == 2) & frame["going"], "name"].unique().tolist() == ["a"]
 
