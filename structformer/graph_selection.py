@@ -136,7 +136,8 @@ def _lines(matrix: sp.coo_matrix, node: np.ndarray, grouped: bool) -> Edges:
     base = int(node.max(initial=0)) + 1
     key, slot = np.unique(low[drawn] * base + high[drawn], return_inverse=True)
     if grouped:
-        weight = np.bincount(slot, matrix.data[drawn], len(key))
+        # Of nothing numpy makes integers.
+        weight = np.bincount(slot, matrix.data[drawn], len(key)).astype(np.float64, copy=False)
     else:
         weight = np.full(len(key), -np.inf)
         np.maximum.at(weight, slot, matrix.data[drawn])
