@@ -4,9 +4,9 @@ from structformer.inspect.agreement import edge_agreement, stability
 from structformer.inspect.attribution import edge_attribution
 from structformer.inspect.explainer import ExplainedModel
 from structformer.inspect.faithfulness import faithfulness
+from structformer.inspect.inside import Reasoning, reasoning
 from structformer.inspect.model import model_section
 from structformer.inspect.named import NamedTokens
-from structformer.inspect.reasoning import Reasoning, reasoning
 from structformer.inspect.report import render_report, write_report
 from structformer.inspect.report_evidence import evidence_section
 from structformer.inspect.routing import Routing

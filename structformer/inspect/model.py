@@ -10,7 +10,7 @@ import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
 from structformer.inspect.colours import plain, shorten
-from structformer.inspect.reasoning import holds_reasoning, reasoning
+from structformer.inspect.inside import holds_reasoning, reasoning
 from structformer.inspect.section import Section
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from structformer.graph import TokenGraph
 from structformer.inspect.colours import shorten
 from structformer.inspect.evidence import Evidence
+from structformer.inspect.inside import Reasoning
 from structformer.inspect.picture import edges_by_step
-from structformer.inspect.reasoning import Reasoning
 from structformer.inspect.section import Section
 from structformer.inspect.selection import Selection
 

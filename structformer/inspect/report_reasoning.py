@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from structformer.inspect.colours import MOST_CLASSES, shorten
 from structformer.inspect.embed import json_for_page
-from structformer.inspect.reasoning import Reasoning
+from structformer.inspect.inside import Reasoning
 from structformer.inspect.routing import Routing
 from structformer.inspect.slots import Slots
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
 from structformer.inspect.evidence import Evidence
-from structformer.inspect.reasoning import Reasoning
+from structformer.inspect.inside import Reasoning
 
 
 @dataclass(frozen=True, eq=False)

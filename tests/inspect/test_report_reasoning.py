@@ -8,9 +8,9 @@ import torch
 
 from structformer.graph import TokenGraph
 from structformer.inspect import Section, evidence_section, render_report
+from structformer.inspect.inside import Reasoning
 from structformer.inspect.named import NamedTokens
 from structformer.inspect.picture import graph_picture
-from structformer.inspect.reasoning import Reasoning
 from structformer.inspect.report_reasoning import expert_colour, memory_view, reasoning_view
 from structformer.inspect.routing import Routing
 from structformer.inspect.slots import Slots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import networkx as nx
@@ -12,7 +13,7 @@ import torch
 
 import structformer as sf
 from structformer.estimators import packed, rows
-from structformer.inspect.reasoning import Reasoning, holds_reasoning, reasoning
+from structformer.inspect.inside import Reasoning, holds_reasoning, reasoning
 from structformer.models.text_qa import TextQA, TextQAConfig
 
 FULL = {"model": "ressformer", "width": 16, "heads": 2, "epochs": 2, "random_state": 0, "verbose": False}
@@ -114,7 +115,7 @@ def test_batches_of_the_estimator_do_not_show(kind, of_sets, of_rows, monkeypatc
     calls = []
     network = model.graph_layers()[0][0]
     hook = network.register_forward_hook(lambda *_: calls.append(1))
-    monkeypatch.setattr(packed.batches, "__defaults__", (10,))
+    monkeypatch.setattr(packed, "batches", partial(packed.batches, most=10))
     monkeypatch.setattr(rows, "CELLS_A_BATCH", 10)
     parts = reasoning(model, data)
     hook.remove()
