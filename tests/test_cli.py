@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import structformer.tasks
 
+import structformer as sf
 from structformer.cli import main
 
 # A note about surplus columns is what some of these tests look for.
@@ -93,6 +94,17 @@ def test_inspect_writes_a_page(folder):
     assert run("inspect", folder / "model", folder / "new.csv", "--out", out) == 0
     page = out.read_text()
     for word in ("new.csv", "accuracy", "homophily", "Which columns listen to which"):
+        assert word in page
+
+
+def test_inspect_looks_into_a_full_model(folder):
+    frame = pd.read_csv(folder / "train.csv")
+    model = sf.StructFormerClassifier(model="ressformer", members=1, epochs=1, width=16, heads=2)
+    model.fit(frame.drop(columns=["answer", "price"]), frame["answer"]).save(folder / "full")
+    out = folder / "full.html"
+    assert run("inspect", folder / "full", folder / "new.csv", "--out", out) == 0
+    page = out.read_text()
+    for word in ("Memory slots", "Kept by the gate", "Experts: which column goes to which"):
         assert word in page
 
 

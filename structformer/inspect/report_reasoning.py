@@ -1,4 +1,4 @@
-"""The inside of a model on a report's page: use of experts, what memory slots pooled and who read them, steps taken."""
+"""The inside of a model on a report's page: use of experts, memory, steps taken."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from structformer.inspect.colours import MOST_CLASSES, shorten
 from structformer.inspect.embed import json_for_page
 from structformer.inspect.inside import Reasoning
+from structformer.inspect.report_memory import memory_view
 from structformer.inspect.routing import Routing
-from structformer.inspect.slots import Slots
 
-_MOST_SETS = 20
-_TOP = 8
+_MOST_COLUMNS = 40
 
 
 def reasoning_view(found: Reasoning, token: str, set_names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -74,72 +72,6 @@ def expert_colour(routing: Routing, part: np.ndarray, rest: int = 0) -> dict[str
     return {"name": "expert", "kind": "classes", "steps": steps}
 
 
-def memory_view(slots: Slots, token: str, set_names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return gates, reading and most pooled tokens of the first sets, and of all together, as plain JSON values."""
-    tokens, words = slots.tokens, dict[str, int]()
-
-    def told(kept: Any, read: Any, pooled: Any, reading: Any, names: list[str]) -> dict[str, Any]:
-        places = [words.setdefault(shorten(name, 60), len(words)) for name in names]
-        return {
-            "kept": _rounded(kept),
-            "read": _rounded(read),
-            "pooled": _tops(pooled, places),
-            "readers": _tops(reading, places),
-        }
-
-    read = slots.read_by_set()
-    captions = tokens.set_names or set_names or [f"set {number + 1}" for number in range(tokens.sets)]
-    views: list[dict[str, Any]] = []
-    for number in range(min(tokens.sets, _MOST_SETS)):
-        inside = slice(tokens.ptr[number], tokens.ptr[number + 1])
-        names = [tokens.name(place, token) for place in range(inside.start, inside.stop)]
-        seen = told(
-            slots.kept[:, number], read[:, number], slots.pooled[:, inside], slots.read[:, inside], names
-        )
-        caption = f"row {captions[number]}" if tokens.columns else captions[number]
-        views.append({"name": shorten(caption, 48), **seen})
-    if tokens.columns is not None:
-        # The cells of a column are the same token in every row: their mean says something.
-        shape = (len(slots.kept), tokens.sets, len(tokens.columns), slots.count)
-        pooled, reading = (part.reshape(shape).mean(1) for part in (slots.pooled, slots.read))
-        seen = told(slots.kept.mean(1), read.mean(1), pooled, reading, list(tokens.columns))
-        views.insert(0, {"name": f"all {tokens.sets:,} rows, mean", **seen})
-    elif tokens.sets > 1:
-        none = np.zeros((len(slots.kept), 0, slots.count))
-        seen = told(slots.kept.mean(1), read.mean(1), none, none, [])
-        views.append({"name": f"all {tokens.sets:,} sets, mean", **seen})
-    # Where most is written there is most to see.
-    step, slot = np.unravel_index(slots.kept.mean(1).argmin(), (len(slots.kept), slots.count))
-    return {
-        "names": list(words),
-        "views": views,
-        "steps": len(slots.kept),
-        "slots": slots.count,
-        "first": [int(step), int(slot)],
-        "left": tokens.sets - _MOST_SETS,
-    }
-
-
-def _tops(
-    values: Float[np.ndarray, "steps tokens slots"], places: list[int]
-) -> list[list[list[list[float]]]]:
-    """For each step and slot the tokens of largest weight, as pairs of name and weight."""
-    order = np.argsort(-values, axis=1, kind="stable")[:, :_TOP]
-    top = np.take_along_axis(values, order, axis=1)
-    return [
-        [[[places[i], _short(w)] for i, w in zip(*pair, strict=True)] for pair in zip(o.T, t.T, strict=True)]
-        for o, t in zip(order, top.astype(float), strict=True)
-    ]
-
-
-def _rounded(values: Float[np.ndarray, "steps slots"]) -> list[list[float]]:
-    return [[_short(value) for value in row] for row in values.tolist()]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
 def _experts(routing: Routing) -> dict[str, Any]:
     use, layers = routing.use(), routing.chosen.shape[1]
     rows = [
@@ -148,7 +80,11 @@ def _experts(routing: Routing) -> dict[str, Any]:
     ]
     columns = None
     if routing.tokens.columns is not None:
-        columns = zip(routing.tokens.columns, routing.use_by_column().to_numpy(), strict=True)
+        frame = routing.use_by_column()
+        # Of many, those that go elsewhere than the others.
+        apart = (frame - frame.mean()).abs().sum(axis=1).to_numpy()
+        frame = frame.iloc[np.sort(np.argsort(-apart, kind="stable")[:_MOST_COLUMNS])]
+        columns = list(zip(frame.index, frame.to_numpy(), strict=True))
     dead = [f"expert {x}" + (f" of layer {layer}" if layers > 1 else "") for layer, x in routing.dead()]
     return {
         "names": list(range(routing.experts)),
@@ -156,6 +92,7 @@ def _experts(routing: Routing) -> dict[str, Any]:
         "columns": None
         if columns is None
         else [_shares(shorten(name, 40), share) for name, share in columns],
+        "left": 0 if columns is None else len(routing.tokens.columns or ()) - len(columns),
         "dead": dead,
     }
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
-import pytest
 import torch
 
 from structformer.graph import TokenGraph
@@ -11,7 +8,7 @@ from structformer.inspect import Section, evidence_section, render_report
 from structformer.inspect.inside import Reasoning
 from structformer.inspect.named import NamedTokens
 from structformer.inspect.picture import graph_picture
-from structformer.inspect.report_reasoning import expert_colour, memory_view, reasoning_view
+from structformer.inspect.report_reasoning import expert_colour, reasoning_view
 from structformer.inspect.routing import Routing
 from structformer.inspect.slots import Slots
 
@@ -80,44 +77,6 @@ def test_a_graph_of_other_steps_is_not_coloured():
     assert graph_picture(Section("", graph=loops(found), reasoning=found))["colours"] == []
 
 
-def test_memory_names_the_tokens_that_each_slot_pooled_most():
-    found = inside()
-    memory = found.memory
-    assert memory is not None
-    view = json.loads(json.dumps(memory_view(memory, "node", ["left", "right"])))
-    assert [of["name"] for of in view["views"]] == ["left", "right", "all 2 sets, mean"]
-    for number, of in enumerate(view["views"][:2]):
-        np.testing.assert_allclose(of["kept"], memory.kept[:, number], rtol=0.01)
-        for step, slot in np.ndindex(3, 5):
-            frame = memory.slot(slot, step + 1, number)
-            told = of["pooled"][step][slot]
-            assert [view["names"][place] for place, _ in told] == frame["name"].head(8).tolist()
-            np.testing.assert_allclose([w for _, w in told], frame["pooled"].head(8), rtol=0.01)
-            readers = frame.sort_values("read", ascending=False, ignore_index=True)["name"].head(8)
-            assert [view["names"][place] for place, _ in of["readers"][step][slot]] == readers.tolist()
-    step, slot = view["first"]
-    assert memory.kept.mean(1)[step, slot] == memory.kept.mean(1).min()
-
-
-def test_rows_of_a_table_are_averaged_column_by_column():
-    memory = inside((0, 2, 4, 6), table=True).memory
-    assert memory is not None
-    first = memory_view(memory, "cell")["views"][0]
-    assert first["name"] == "all 3 rows, mean"
-    mean = memory.pooled.reshape(3, 3, 2, 5).mean(1)
-    place, weight = first["pooled"][1][2][0]
-    assert weight == pytest.approx(mean[1, :, 2].max(), rel=0.01)
-    assert memory_view(memory, "cell")["names"][place] == COLUMNS[mean[1, :, 2].argmax()]
-
-
-def test_only_the_first_sets_are_listed():
-    memory = inside(tuple(range(0, 70, 3))).memory
-    assert memory is not None
-    view = memory_view(memory, "point")
-    assert len(view["views"]) == 21
-    assert view["left"] == 3
-
-
 def test_steps_are_counted():
     halting = reasoning_view(inside(), "node")["halting"]
     assert [(row["steps"], row["tokens"], row["text"]) for row in halting["rows"]] == [
@@ -144,6 +103,17 @@ def test_columns_of_a_table_have_their_experts():
     page = render_report("t", [Section("s", reasoning=inside((0, 2, 4), table=True), token="row")])
     assert "which column goes to which" in page
     assert "No cell goes through expert 0." in page
+
+
+def test_of_a_wide_table_the_columns_that_differ_are_shown():
+    columns = tuple(f"column {place}" for place in range(50))
+    tokens = NamedTokens(np.array([0, 50]), list(columns), columns=columns)
+    chosen = np.where(np.arange(50) % 5 == 0, 1, 0)[None, None, :, None]
+    routing = Routing(tokens, 2, chosen, np.ones(chosen.shape), np.ones((1, 50), dtype=bool))
+    experts = reasoning_view(Reasoning(tokens, 1, routing, None, None, None), "row")["experts"]
+    assert (len(experts["columns"]), experts["left"]) == (40, 10)
+    shown = {row["name"] for row in experts["columns"]}
+    assert {f"column {place}" for place in range(0, 50, 5)} <= shown
 
 
 def test_a_story_shows_what_went_on_inside():
