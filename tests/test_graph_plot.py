@@ -90,6 +90,7 @@ def test_continuous_labels_get_a_colour_bar():
     assert len(ax.figure.axes) == 2
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_large_graphs_are_cut_to_their_best_connected_tokens_and_say_so():
     star = TokenGraph.from_networkx(nx.star_graph(22))
     ax = star.plot(new_axes(), max_nodes=5, large="hubs")

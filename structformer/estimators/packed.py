@@ -190,7 +190,7 @@ def in_double(tokens: TokenSet) -> TokenSet:
     return out
 
 
-def batches(ptr: Int[Tensor, "sets+1"], most: int = TOKENS_A_BATCH) -> Iterator[Int[Tensor, " some"]]:
+def batches(ptr: Int[Tensor, "boundaries"], most: int = TOKENS_A_BATCH) -> Iterator[Int[Tensor, " some"]]:
     """Split sets, in their order, into batches of about ``most`` tokens, and at least one set."""
     window = (ptr[:-1] // most).unique_consecutive(return_counts=True)[1]
     yield from torch.arange(ptr.numel() - 1).split(window.tolist())

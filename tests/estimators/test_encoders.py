@@ -158,6 +158,7 @@ def test_what_cannot_be_read_is_named(encoder, X, message):
         encoder(**FAST).fit(X)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("encoder", "X"), [(sf.SetEncoder, [np.ones((2, 2))]), (sf.GraphEncoder, nx.path_graph(5))]
 )

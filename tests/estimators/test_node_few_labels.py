@@ -3,59 +3,28 @@ import torch
 
 from structformer.estimators.node_few_labels import FewLabels
 from structformer.estimators.node_objective import one_hot
-from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
 from structformer.models.encoder import Encoded
-from structformer.tokens import TokenSet
 
 CLASSES = 3
 
 
-def nodes(rng, count=31):
-    edges = torch.randint(count, (2, 89), generator=rng)
-    return TokenSet(torch.randn(count, 5, generator=rng), edge_index=edges)
-
-
-def model():
-    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, dropout=0.0)
-    return NodeModel(TokenInput(5), CLASSES, config)
-
-
-def target(known):
-    return torch.tensor([i % CLASSES if i < known else -1 for i in range(31)])
-
-
-class Recorder(torch.nn.Module):
-    """Takes down which labels the model is shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.model, self.seen = model(), []
-
-    def links(self, tokens):
-        return self.model.links(tokens)
-
-    def forward(self, tokens, labels, links):
-        self.seen.append(labels.any(-1))
-        return self.model(tokens, labels, links)
-
-
-def test_few_labels_all_stay_visible_and_spread_as_at_first(rng):
-    recorder, tokens = Recorder(), nodes(rng)
-    objective = FewLabels(target(7), CLASSES, None, seed=0)
-    objective.prepare(recorder, tokens)
-    first = recorder.model.eval()(tokens, one_hot(target(7), CLASSES)).spread
-    optimizer = torch.optim.Adam(recorder.parameters(), 1e-2)
+def test_few_labels_all_stay_visible_and_spread_as_at_first(nodes, recorder, labelled):
+    model = recorder()
+    objective = FewLabels(labelled(7), CLASSES, None, seed=0)
+    objective.prepare(model, nodes)
+    first = model.eval()(nodes, one_hot(labelled(7), CLASSES)).spread
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     losses = []
     for _ in range(30):
-        loss = objective(recorder.train(), tokens)
+        loss = objective(model.train(), nodes)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert all(torch.equal(seen, target(7) >= 0) for seen in recorder.seen)
+    assert all(torch.equal(seen, labelled(7) >= 0) for seen in model.seen)
     assert losses[-1] < losses[0] - 0.02
-    out = recorder.model.eval()(tokens, one_hot(target(7), CLASSES))
-    unknown = target(7) < 0
+    out = model.eval()(nodes, one_hot(labelled(7), CLASSES))
+    unknown = labelled(7) < 0
     sure = unknown & ((first.topk(2).values[:, 0] - first.topk(2).values[:, 1]) > 0.2)
     assert sure.sum() > 3
     assert torch.equal(out.spread[sure].argmax(1), first[sure].argmax(1))
@@ -63,12 +32,12 @@ def test_few_labels_all_stay_visible_and_spread_as_at_first(rng):
     assert same.double().mean() > 0.8, "the encoder learns to say the same"
 
 
-def test_the_teacher_is_right_where_labels_are_known_and_surer_than_what_spreads(rng):
-    tokens, fresh = nodes(rng), model()
-    objective = FewLabels(target(7), CLASSES, None, seed=0)
-    objective.prepare(fresh, tokens)
-    spread = fresh.eval()(tokens, one_hot(target(7), CLASSES)).spread
-    assert torch.equal(objective.teacher[:7], one_hot(target(7), CLASSES)[:7])
+def test_the_teacher_is_right_where_labels_are_known_and_surer_than_what_spreads(nodes, recorder, labelled):
+    fresh = recorder()
+    objective = FewLabels(labelled(7), CLASSES, None, seed=0)
+    objective.prepare(fresh, nodes)
+    spread = fresh.eval()(nodes, one_hot(labelled(7), CLASSES)).spread
+    assert torch.equal(objective.teacher[:7], one_hot(labelled(7), CLASSES)[:7])
     torch.testing.assert_close(objective.teacher.sum(1), torch.ones(31))
     assert objective.teacher[7:].amax(1).mean() > spread[7:].amax(1).mean() + 0.05
 
@@ -80,22 +49,24 @@ def test_the_teacher_leaves_classes_their_shares():
 
 
 @pytest.mark.parametrize(("each", "held"), [(1, 0.5), (4, 0.2)])
-def test_the_fewer_labels_the_more_the_teacher_holds_to_the_beginning(rng, monkeypatch, each, held):
-    tokens, fresh = nodes(rng), model()
-    objective = FewLabels(target(CLASSES * each), CLASSES, None, seed=0)
-    objective.prepare(fresh, tokens)
+def test_the_fewer_labels_the_more_the_teacher_holds_to_the_beginning(
+    nodes, recorder, labelled, monkeypatch, each, held
+):
+    fresh = recorder()
+    objective = FewLabels(labelled(CLASSES * each), CLASSES, None, seed=0)
+    objective.prepare(fresh, nodes)
     first, uniform = objective.teacher, torch.full((31, CLASSES), 1 / CLASSES)
     monkeypatch.setattr(objective, "_taught", lambda spread: uniform)
     for _ in range(150):
-        objective(fresh, tokens)
+        objective(fresh, nodes)
     torch.testing.assert_close(objective.teacher, held * first + (1 - held) * uniform)
 
 
-def test_what_the_encoder_adds_is_part_of_the_loss(rng, monkeypatch):
-    tokens, fresh, losses = nodes(rng), model().eval(), []
+def test_what_the_encoder_adds_is_part_of_the_loss(nodes, recorder, labelled, monkeypatch):
+    fresh, losses = recorder().eval(), []
     for _ in range(2):
-        objective = FewLabels(target(7), CLASSES, None, seed=0)
-        objective.prepare(fresh, tokens)
-        losses.append(objective(fresh, tokens))
+        objective = FewLabels(labelled(7), CLASSES, None, seed=0)
+        objective.prepare(fresh, nodes)
+        losses.append(objective(fresh, nodes))
         monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
     torch.testing.assert_close(losses[1], losses[0] + 7)

@@ -2,58 +2,27 @@ import torch
 
 from structformer.estimators.node_many_labels import PASSES, PRIOR, ManyLabels, agreement, squares
 from structformer.estimators.node_objective import one_hot
-from structformer.models import NodeModel, SOESEncoderConfig, TokenInput
 from structformer.models.encoder import Encoded
-from structformer.tokens import TokenSet
 
 CLASSES = 3
 
 
-def nodes(rng, count=31):
-    edges = torch.randint(count, (2, 89), generator=rng)
-    return TokenSet(torch.randn(count, 5, generator=rng), edge_index=edges)
-
-
-def model():
-    config = SOESEncoderConfig(width=10, heads=2, neighbors=3, affinity=5, dropout=0.0)
-    return NodeModel(TokenInput(5), CLASSES, config)
-
-
-def target(known):
-    return torch.tensor([i % CLASSES if i < known else -1 for i in range(31)])
-
-
-class Recorder(torch.nn.Module):
-    """Takes down which labels the model is shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.model, self.seen = model(), []
-
-    def links(self, tokens):
-        return self.model.links(tokens)
-
-    def forward(self, tokens, labels, links):
-        self.seen.append(labels.any(-1))
-        return self.model(tokens, labels, links)
-
-
-def test_half_of_the_labels_is_hidden_in_turn(rng):
-    recorder, tokens, known = Recorder(), nodes(rng), target(23) >= 0
-    objective = ManyLabels(target(23), CLASSES, None, seed=0)
-    objective.prepare(recorder, tokens)
+def test_half_of_the_labels_is_hidden_in_turn(nodes, recorder, labelled):
+    model, known = recorder(), labelled(23) >= 0
+    objective = ManyLabels(labelled(23), CLASSES, None, seed=0)
+    objective.prepare(model, nodes)
     for _ in range(5):
-        objective(recorder, tokens)
-    seen = torch.stack(recorder.seen)
+        objective(model, nodes)
+    seen = torch.stack(model.seen)
     assert len(seen) == 5 * PASSES
     assert (seen.sum(1) == 11).all()
     assert not seen[:, ~known].any()
     assert len({tuple(row.tolist()) for row in seen}) > 1
-    again = Recorder()
-    other = ManyLabels(target(23), CLASSES, None, seed=0)
-    other.prepare(again, tokens)
+    again = recorder()
+    other = ManyLabels(labelled(23), CLASSES, None, seed=0)
+    other.prepare(again, nodes)
     for _ in range(5):
-        other(again, tokens)
+        other(again, nodes)
     assert torch.equal(torch.stack(again.seen), seen)
 
 
@@ -81,20 +50,20 @@ def test_squares_are_of_the_weights_of_linear_maps():
     assert squares(part) == 14
 
 
-def test_the_loss_is_the_sum_of_its_parts(rng):
-    tokens, fresh = nodes(rng), model().eval()
+def test_the_loss_is_the_sum_of_its_parts(nodes, recorder, labelled):
+    fresh = recorder().eval()
     with torch.no_grad():
         fresh.head.weight.normal_()
-    objective = ManyLabels(target(23), CLASSES, None, seed=0)
-    objective.prepare(fresh, tokens)
-    found = objective(fresh, tokens)
+    objective = ManyLabels(labelled(23), CLASSES, None, seed=0)
+    objective.prepare(fresh, nodes)
+    found = objective(fresh, nodes)
     again, fits, looks = torch.Generator().manual_seed(0), [], []
     for _ in range(PASSES):
         order = torch.randperm(23, generator=again)
-        visible = one_hot(target(23), CLASSES).index_fill(0, order[:12], 0.0)
-        out = fresh(tokens, visible)
+        visible = one_hot(labelled(23), CLASSES).index_fill(0, order[:12], 0.0)
+        out = fresh(nodes, visible)
         fits += [
-            torch.nn.functional.cross_entropy(logits[place], target(23)[place])
+            torch.nn.functional.cross_entropy(logits[place], labelled(23)[place])
             for logits, place in ((out.outputs, order[:12]), (out.read, torch.arange(23)))
         ]
         looks.append(out.read.softmax(-1))
@@ -102,23 +71,23 @@ def test_the_loss_is_the_sum_of_its_parts(rng):
     torch.testing.assert_close(found, expected)
 
 
-def test_weights_of_classes_count(rng):
-    tokens, fresh = nodes(rng), model().eval()
+def test_weights_of_classes_count(nodes, recorder, labelled):
+    fresh = recorder().eval()
     plain, weighted = (
-        ManyLabels(target(23), CLASSES, weight, seed=0) for weight in (None, torch.tensor([1.0, 5.0, 1.0]))
+        ManyLabels(labelled(23), CLASSES, weight, seed=0) for weight in (None, torch.tensor([1.0, 5.0, 1.0]))
     )
     with torch.no_grad():
         fresh.head.bias.copy_(torch.tensor([1.0, -1.0, 0.0]))
-    plain.prepare(fresh, tokens)
-    weighted.prepare(fresh, tokens)
-    assert not torch.isclose(plain(fresh, tokens), weighted(fresh, tokens))
+    plain.prepare(fresh, nodes)
+    weighted.prepare(fresh, nodes)
+    assert not torch.isclose(plain(fresh, nodes), weighted(fresh, nodes))
 
 
-def test_what_the_encoder_adds_is_part_of_the_loss(rng, monkeypatch):
-    tokens, fresh, losses = nodes(rng), model().eval(), []
+def test_what_the_encoder_adds_is_part_of_the_loss(nodes, recorder, labelled, monkeypatch):
+    fresh, losses = recorder().eval(), []
     for _ in range(2):
-        objective = ManyLabels(target(23), CLASSES, None, seed=0)
-        objective.prepare(fresh, tokens)
-        losses.append(objective(fresh, tokens))
+        objective = ManyLabels(labelled(23), CLASSES, None, seed=0)
+        objective.prepare(fresh, nodes)
+        losses.append(objective(fresh, nodes))
         monkeypatch.setattr(Encoded, "loss", property(lambda encoded: encoded.tokens.new_tensor(7.0)))
     torch.testing.assert_close(losses[1], losses[0] + 7)

@@ -235,6 +235,7 @@ def test_an_edge_to_a_missing_node_is_named():
         sf.NodeClassifier(**FAST).fit(data)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_model_is_named():
     graph, labels = club()
     with pytest.raises(ValueError, match=r"""model must be "soes" or "ressformer" \(got 'nonsense'\)"""):

@@ -228,6 +228,7 @@ def test_what_cannot_be_used_is_named(estimator, change, message):
         estimator(**FAST).fit(**{"X": sets, "y": y, **change})
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

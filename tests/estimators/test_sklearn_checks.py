@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jaxtyping
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -25,13 +24,9 @@ WHY_NOT = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _shapes_unchecked():
-    # Hundreds of models are trained here; all other tests check the shapes of every call, which takes longer
-    # than the calls.
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# Hundreds of models are trained here; all other tests check the shapes of every call, which takes longer
+# than the calls.
+pytestmark = pytest.mark.usefixtures("unchecked")
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:

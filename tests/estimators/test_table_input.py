@@ -92,6 +92,7 @@ def test_weights_that_cannot_be_used(weight, said):
         sf.TableEncoder(**FAST).fit(table(), sample_weight=weight)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [

@@ -1,4 +1,3 @@
-import jaxtyping
 import pytest
 import torch
 
@@ -10,11 +9,3 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def unchecked():
-    """Switch the shape checks off that would otherwise catch bad arguments before the functions do."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -229,6 +229,7 @@ def test_kind_of_strings(counts, kind):
     assert infer_kind(counts) == kind
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_kinds_can_be_chosen():
     assert fitted([3, 1, 3], kind="categorical")[0].categories == ("1", "3")
     assert fitted(["a", "b"], kind="text")[0].kind == "text"

@@ -272,6 +272,7 @@ def test_infinite_values():
     assert clipped.transform(bad).x.equal(ends.x)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_options_are_refused():
     with pytest.raises(ValueError, match=r"view must be one of .* \(got 'cell'\)"):
         TableTokenizer(view="cell")
