@@ -8,6 +8,7 @@ from structformer.estimators.base import StructFormerEstimator
 from structformer.estimators.encoders import GraphEncoder, SetEncoder
 from structformer.estimators.graphs import GraphClassifier, GraphRegressor
 from structformer.estimators.nodes import NodeClassifier
+from structformer.estimators.questions import QuestionAnswerer
 from structformer.estimators.sets import SetClassifier, SetRegressor
 from structformer.estimators.table_encoder import TableEncoder
 from structformer.estimators.tables import StructFormerClassifier, StructFormerRegressor
@@ -18,6 +19,7 @@ __all__ = [
     "GraphEncoder",
     "GraphRegressor",
     "NodeClassifier",
+    "QuestionAnswerer",
     "SetClassifier",
     "SetEncoder",
     "SetRegressor",
@@ -32,6 +34,7 @@ _SAVED: tuple[type[StructFormerEstimator], ...] = (
     GraphEncoder,
     GraphRegressor,
     NodeClassifier,
+    QuestionAnswerer,
     SetClassifier,
     SetEncoder,
     SetRegressor,

@@ -84,13 +84,9 @@ def _network(estimator: Any) -> list[Row]:
             ("cells listen to", _listening(config["cell_neighbors"], "cell", config["cell_steps"])),
             ("rows listen to", _listening(config["row_neighbors"], "training row", config["row_steps"])),
         ]
-    parameters = (
-        f"{size:,} parameters" if networks == 1 else f"{networks}, each of {size // networks:,} parameters"
-    )
-    return [
-        *reach,
-        ("network" if networks == 1 else "networks", f"{parameters}, {markup.text(estimator.model)}"),
-    ]
+    said = f"{size:,} parameters" if networks == 1 else f"{networks}, each of {size // networks:,} parameters"
+    kind = markup.text(getattr(estimator, "model", "ressformer"))
+    return [*reach, ("network" if networks == 1 else "networks", f"{said}, {kind}")]
 
 
 def _listening(count: int, thing: str, steps: int) -> str:

@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from structformer.tokenize.graphs import GraphTokenizer
+    from structformer.tokenize.questions import QuestionTokenizer
     from structformer.tokenize.sets import SetTokenizer
     from structformer.tokenize.tables import TableTokenizer
     from structformer.tokenize.text import TextTokenizer
 
-__all__ = ["GraphTokenizer", "SetTokenizer", "TableTokenizer", "TextTokenizer"]
+__all__ = ["GraphTokenizer", "QuestionTokenizer", "SetTokenizer", "TableTokenizer", "TextTokenizer"]
 
 _HOMES = {
     "GraphTokenizer": "structformer.tokenize.graphs",
+    "QuestionTokenizer": "structformer.tokenize.questions",
     "SetTokenizer": "structformer.tokenize.sets",
     "TableTokenizer": "structformer.tokenize.tables",
     "TextTokenizer": "structformer.tokenize.text",
