@@ -70,8 +70,8 @@ def reasoning(model: Any, X: Any, *, names: Sequence[str] | None = None, network
     It costs one prediction, and memory of tokens · steps · (slots + layers · active experts).
 
     Args:
-        model: A fitted estimator with ``model="ressformer"``, whose tokens are nodes, elements of sets or cells of a
-            table; or a torch module with a `ReSSFormer` inside, such as `TextQA`.
+        model: A fitted estimator with ``model="ressformer"``, whose tokens are nodes, elements of sets, cells of a
+            table or sentences; or a torch module with a `ReSSFormer` inside, such as `TextQA`.
         X: What the estimator's ``learned_graph`` takes; or a tuple of the module's arguments.
         names: Names for the tokens of a module, in order; an estimator knows those of its data.
         network: A table estimator asks several networks, whose experts and slots have nothing in common: which.

@@ -159,6 +159,19 @@ def test_encoders_are_looked_into_too(estimator):
     assert found.routing.use().shape == (2, 4)
 
 
+def test_sentences_of_stories_are_looked_into():
+    asked = [(["Mary went.", "John sat."], "Who went?"), (["Mary sat."], "Who sat?")] * 3
+    model = sf.QuestionAnswerer(width=16, heads=2, epochs=1, random_state=0, verbose=False)
+    model.fit(asked, ["Mary", "John"] * 3)
+    before = model.predict_proba(asked)
+    found = reasoning(model, asked[:2])
+    assert np.array_equal(model.predict_proba(asked), before)
+    assert found.tokens.names == ["Mary went.", "John sat.", "Who went?", "Mary sat.", "Who sat?"]
+    assert found.tokens.ptr.tolist() == [0, 3, 5]
+    assert found.memory is not None
+    assert found.memory.slot(0, step=1, of=1)["name"].tolist()[0] in ("Mary sat.", "Who sat?")
+
+
 def test_sentences_of_a_story_are_named_by_who_asks():
     torch.manual_seed(0)
     model = TextQA(TextQAConfig(width=16, heads=2, vocabulary=20, answers=((8,), (9,)), halting="act"))
