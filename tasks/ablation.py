@@ -30,6 +30,7 @@ from structformer.tokens import TokenSet
 
 from .babi import stories
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import compare, trials
 from .ledger import Arm, Trial
 from .runs import Record
@@ -107,10 +108,7 @@ class AblationSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("problems", tuple(PROBLEMS)), ("tasks", tuple(TASKS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {known} (got {unknown})")
+        check_chosen(self, problems=PROBLEMS, tasks=TASKS)
         if self.smoothness < 0:
             raise ValueError(f"smoothness must be at least 0 (got {self.smoothness})")
 

@@ -20,6 +20,7 @@ from structformer.models.text_qa import TextQAConfig
 
 from .babi_means import FAILED, JOINT, with_means
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build, num_parameters, shortened, story_losses, wrong
 from .sweeps import shared, sweep
@@ -66,10 +67,7 @@ class BabiSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", ARMS), ("tasks", tuple(TASKS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {known} (got {unknown})")
+        check_chosen(self, arms=ARMS, tasks=TASKS)
         if self.sentences < 1 or self.batch < 1:
             raise ValueError(f"sentences and batch must be at least 1 (got {self.sentences}, {self.batch})")
 

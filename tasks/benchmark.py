@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .comparison import Measure, compare
+from .comparison import Measure, compare, trials
 from .ledger import Arm, Ledger, Trial
 from .runs import Record
 from .summaries import summary
@@ -55,3 +56,31 @@ class Benchmark:
         rows = compare(ledger, measure, wanted, workers, failures)
         ledger.finish()
         return summary(rows, self.card)
+
+    def judge(
+        self,
+        measure: Callable[[Any, Trial], Record],
+        data: Sequence[str],
+        settings: Any,
+        arms: Mapping[str, Arm],
+        shared: Mapping[str, Any],
+    ) -> list[Record]:
+        """Judge the arms that the settings name on all data, and return the summary of all trials.
+
+        Args:
+            measure: Makes a trial with the settings.
+            data: Names of the data sets.
+            settings: With `arms`, names of who is compared, and `workers`, how many processes.
+            arms: By name.
+            shared: What all results depend on; see `structformer.tasks.sweeps.shared`.
+
+        Raises:
+            ValueError: If there is less than one seed.
+        """
+        return self.run(
+            partial(measure, settings),
+            trials(data, settings.arms, self.seeds),
+            shared,
+            [arms[name] for name in settings.arms],
+            settings.workers,
+        )

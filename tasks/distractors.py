@@ -22,6 +22,7 @@ from structformer.models.text_qa import TextQAConfig
 from .babi import stories
 from .babi_data import Vocabulary, answer_vocabulary, rarity, word_vocabulary
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .distractors_data import SentencePool, frequent_words, hide, sentence_pool, tokens_for_share
 from .distractors_plot import draw
 from .runs import Record
@@ -72,10 +73,7 @@ class DistractorSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", ARMS), ("tasks", tuple(TASKS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {known} (got {unknown})")
+        check_chosen(self, arms=ARMS, tasks=TASKS)
 
 
 CARD = TaskCard(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from structformer.models.choice import ModelName
 
 from . import latent_tables
 from .benchmark import Benchmark
-from .comparison import trials
+from .choices import check_chosen
 from .ledger import Arm, Trial
 from .runs import Record
 from .task_card import TaskCard
@@ -72,10 +71,7 @@ class FaithfulSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", tuple(ARMS)), ("data", tuple(DATA))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS, data=DATA)
 
 
 def run(
@@ -88,13 +84,8 @@ def run(
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else FaithfulSettings())
-    return Benchmark(CARD, quick, seeds, folder).run(
-        partial(measure, settings),
-        trials(settings.data, settings.arms, seeds),
-        {"epochs": settings.epochs, "share": SHARE},
-        [ARMS[name] for name in settings.arms],
-        settings.workers,
-    )
+    shared = {"epochs": settings.epochs, "share": SHARE}
+    return Benchmark(CARD, quick, seeds, folder).judge(measure, settings.data, settings, ARMS, shared)
 
 
 def measure(settings: FaithfulSettings, trial: Trial) -> Record:

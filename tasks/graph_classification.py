@@ -20,6 +20,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import from_networkx
 
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import trials
 from .graph_arms import FIGURES, NAMES, OURS, Sizes, arms, judged
 from .graph_problems import Budget, Graphs, GraphSplit, Point, held_out
@@ -98,10 +99,7 @@ class GraphClassificationSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("data", (*DATA, SMALL_WORLDS)), ("arms", NAMES)):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, data=(*DATA, SMALL_WORLDS), arms=NAMES)
         for name in ("graphs", "permutations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")

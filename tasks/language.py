@@ -21,6 +21,7 @@ from structformer.tokenize.text import TextTokenizer
 
 from .baselines.text import TextConfig
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .language_data import (
     IGNORED,
     Stream,
@@ -83,10 +84,7 @@ class LanguageSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", ARMS), ("corpora", CORPORA)):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS, corpora=CORPORA)
 
 
 CARD = TaskCard(

@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import trials
 from .ledger import Trial
 from .mixed_tables_data import MADE_UP, REAL, split_table
@@ -103,11 +104,7 @@ class MixedTablesSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        known = {"data": (*REAL, *MADE_UP), "arms": ARMS, "options": self.arms}
-        for name, among in known.items():
-            unknown = [one for one in getattr(self, name) if one not in among]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(among)} (got {', '.join(unknown)})")
+        check_chosen(self, data=(*REAL, *MADE_UP), arms=ARMS, options=self.arms)
         least = {"rows": 20, "permutations": 0, "shuffled_rows": 1, "retrained_rows": 0, "workers": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:

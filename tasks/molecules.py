@@ -18,6 +18,7 @@ import pandas as pd
 from structformer.datasets import molecules
 
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import trials
 from .graph_arms import FIGURES, NAMES, OURS, Sizes, arms, judged
 from .graph_problems import Budget, Graphs, GraphSplit, Point, held_out
@@ -86,10 +87,7 @@ class MoleculesSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("data", tuple(MEASURES)), ("arms", NAMES)):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {'; '.join(known)} (got {'; '.join(unknown)})")
+        check_chosen(self, data=MEASURES, arms=NAMES)
         without = [name for name in self.data if name not in self.budgets]
         if without:
             raise ValueError(f"budgets must name every data set (got none for {'; '.join(without)})")

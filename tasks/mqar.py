@@ -17,6 +17,7 @@ from structformer.models.language import ReSSFormerLMConfig
 
 from .baselines.text import TextConfig
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .mqar_data import TRAIN_CONFIGS, MQARConfig, draw_mqar
 from .runs import Record
 from .sequence_arms import ARMS, ATTENTION, RSA, build
@@ -64,9 +65,7 @@ class MQARSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        unknown = [arm for arm in self.arms if arm not in ARMS]
-        if unknown:
-            raise ValueError(f"arms must be among {', '.join(ARMS)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS)
         if any(length > self.batch for length, _ in self.shapes + self.longer):
             raise ValueError(f"batch must hold the longest example (got {self.batch})")
 

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import compare
 from .ledger import Arm, Trial
 from .node_arms import CONFIGURATIONS, Config, NodeArm
@@ -63,10 +64,7 @@ class NodeSettings:
         Raises:
             ValueError: If a data set or an arm is not among those.
         """
-        for name, known in (("data", tuple(data)), ("arms", tuple(arms))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {known} (got {unknown})")
+        check_chosen(self, data=data, arms=arms)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from structformer.inspect.planted import BEDS, Planted
 from structformer.models.choice import ModelName
 
 from .benchmark import Benchmark
-from .comparison import trials
+from .choices import check_chosen
 from .ledger import Arm, Trial
 from .runs import Record
 from .task_card import TaskCard
@@ -75,10 +75,7 @@ class PlantedSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", tuple(ARMS)), ("data", tuple(BEDS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS, data=BEDS)
 
 
 QUICK = PlantedSettings(data=("blocks", "tree"), arms=("soes", "kNN", "random"), epochs=10)
@@ -93,13 +90,8 @@ def run(
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else PlantedSettings())
-    return Benchmark(CARD, quick, seeds, folder).run(
-        partial(measure, settings),
-        trials(settings.data, settings.arms, seeds),
-        {"epochs": settings.epochs, "neighbors": NEIGHBORS},
-        [ARMS[name] for name in settings.arms],
-        settings.workers,
-    )
+    shared = {"epochs": settings.epochs, "neighbors": NEIGHBORS}
+    return Benchmark(CARD, quick, seeds, folder).judge(measure, settings.data, settings, ARMS, shared)
 
 
 def measure(settings: PlantedSettings, trial: Trial) -> Record:

@@ -14,6 +14,7 @@ from pathlib import Path
 from structformer.estimators.base import exact, seeded
 
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .comparison import trials
 from .ledger import Trial
 from .runs import Record
@@ -106,10 +107,7 @@ class SetsSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("data", DATA), ("arms", tuple(ARMS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, data=DATA, arms=ARMS)
         for name in ("updates", "sets"):
             missing = [one for one in self.data if getattr(self, name).get(one, 0) < 1]
             if missing:

@@ -22,6 +22,7 @@ from structformer.models.masked_text import Masking
 
 from .benchmark import Benchmark
 from .best_state import BestState
+from .choices import check_chosen
 from .comparison import trials
 from .ledger import Arm, Trial
 from .runs import Record
@@ -104,10 +105,7 @@ class ShuffledTextSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", tuple(ARMS)), ("data", ORDERS)):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS, data=ORDERS)
         if self.batch < self.longest:
             raise ValueError(f"batch must hold a paragraph of {self.longest} words (got {self.batch})")
         if not 0 < self.share < 1:

@@ -16,6 +16,7 @@ from structformer.models.language import ReSSFormerLMConfig
 
 from .baselines.text import TextConfig
 from .benchmark import Benchmark
+from .choices import check_chosen
 from .runs import Record
 from .sequence_arms import ARMS, BOTH, RSA, build
 from .sequence_training import Batch, accuracy, answer_losses
@@ -65,10 +66,7 @@ class StateTrackingSettings:
     workers: int = 2
 
     def __post_init__(self) -> None:
-        for name, known in (("arms", ARMS), ("groups", tuple(GROUPS))):
-            unknown = [one for one in getattr(self, name) if one not in known]
-            if unknown:
-                raise ValueError(f"{name} must be among {', '.join(known)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS, groups=GROUPS)
         if self.length < 4 or self.length * max(self.factors) > self.batch:
             raise ValueError(
                 f"length must be at least 4, and batch hold the longest text (got {self.length}, {self.batch})"

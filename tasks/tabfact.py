@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from .baselines.statements import StatementClassifier, Statements
 from .benchmark import Benchmark
 from .best_state import BestState
-from .comparison import trials
+from .choices import check_chosen
 from .ledger import Arm, Trial
 from .runs import Record
-from .sweeps import TRAINING, generator
+from .sweeps import TRAINING, generator, shared
 from .tabfact_data import Corpus, Statement, corpus, examples, labels, shuffled
 from .tabfact_facts import facts
 from .tabfact_model import FactModel, fact_encoder
@@ -106,9 +106,7 @@ class TabFactSettings:
     def __post_init__(self) -> None:
         if not self.arms:
             object.__setattr__(self, "arms", tuple(ARMS))
-        unknown = [arm for arm in self.arms if arm not in ARMS]
-        if unknown:
-            raise ValueError(f"arms must be among {', '.join(ARMS)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS)
         for name in ("batch", "looks", "looked", "shuffles"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
@@ -155,15 +153,7 @@ def run(
         ValueError: If seeds is below 1.
     """
     settings = settings or (QUICK if quick else TabFactSettings())
-    wanted = trials((DATA,), settings.arms, seeds)
-    shared = {name: value for name, value in asdict(settings).items() if name not in ("arms", "workers")}
-    return Benchmark(CARD, quick, seeds, folder).run(
-        partial(measure, settings),
-        wanted,
-        shared,
-        [ARMS[name] for name in settings.arms],
-        settings.workers,
-    )
+    return Benchmark(CARD, quick, seeds, folder).judge(measure, (DATA,), settings, ARMS, shared(settings))
 
 
 def measure(settings: TabFactSettings, trial: Trial) -> Record:

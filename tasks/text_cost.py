@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from . import language
+from .choices import check_chosen
 from .language import LanguageSettings
 from .measure import Step, interleaved, medians
 from .peak_memory import measures_memory, peak_megabytes
@@ -44,9 +45,7 @@ class TextCostSettings:
     repeats: int = 3
 
     def __post_init__(self) -> None:
-        unknown = [arm for arm in self.arms if arm not in ARMS]
-        if unknown:
-            raise ValueError(f"arms must be among {', '.join(ARMS)} (got {', '.join(unknown)})")
+        check_chosen(self, arms=ARMS)
         if not self.lengths or any(length < 1 or self.tokens % length for length in self.lengths):
             raise ValueError(f"lengths must divide tokens, {self.tokens} (got {self.lengths})")
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from structformer.tasks.benchmark import Benchmark
 from structformer.tasks.comparison import trials
@@ -45,3 +47,21 @@ def test_what_is_there_is_not_measured_again(tmp_path):
 def test_what_is_tried_on_the_way_lies_in_a_file_beside_it(tmp_path):
     ledger = Benchmark(CARD, True, 1, tmp_path).ledger({}, ARMS, "-tuning")
     assert ledger.path == tmp_path / "sets-quick-tuning.jsonl"
+
+
+def seen(settings, trial: Trial):
+    return {"score": float(settings.bonus + (trial.arm == "ours"))}
+
+
+def test_the_arms_that_settings_name_are_judged_on_all_data(tmp_path):
+    settings = SimpleNamespace(arms=("ours",), workers=0, bonus=5)
+    arms = {arm.name: arm for arm in ARMS}
+    benchmark = Benchmark(CARD, True, 2, tmp_path)
+    rows = benchmark.judge(seen, ("a", "b"), settings, arms, {"bonus": 5})
+    assert [(row["data"], row["arm"], row["mean"], row["seeds"]) for row in rows] == [
+        ("a", "ours", 6.0, 2), ("b", "ours", 6.0, 2)
+    ]  # fmt: skip
+    runs, _ = read_ledger(tmp_path / "sets-quick.jsonl")
+    (about,) = runs.values()
+    assert about["settings"] == {"bonus": 5}
+    assert [arm["name"] for arm in about["arms"]] == ["ours"]

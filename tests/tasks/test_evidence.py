@@ -5,7 +5,9 @@ import pytest
 import torch
 from structformer.datasets import Question
 from structformer.tasks import evidence as task
-from structformer.tasks.evidence import ARMS, QUICK, EvidenceSettings, division, first_two, run
+from structformer.tasks import evidence_folds, evidence_rankers
+from structformer.tasks.evidence import ARMS, QUICK, EvidenceSettings, run
+from structformer.tasks.evidence_folds import division
 from structformer.tasks.training import TrainingSettings
 
 PLACES = ("paris", "lima", "oslo", "cairo", "delhi", "quito", "accra", "hanoi")
@@ -48,7 +50,7 @@ def questions(monkeypatch):
     """Easy questions, two without evidence among them."""
     found = tuple(drawn(number) for number in range(40))
     empty = tuple(replace(one, supporting=()) for one in found[:2])
-    monkeypatch.setattr(task, "hotpotqa", lambda: (*found, *empty))
+    monkeypatch.setattr(evidence_folds, "hotpotqa", lambda: (*found, *empty))
     division.cache_clear()
     yield found
     division.cache_clear()
@@ -101,33 +103,26 @@ def test_what_is_right_for_tested_questions_has_no_part_in_it(questions, arm, mo
     part, before = scores()
     tested = {item.question.name for item in part.tested}
     others = tuple(replace(one, supporting=(0, 1)) if one.name in tested else one for one in questions)
-    monkeypatch.setattr(task, "hotpotqa", lambda: others)
+    monkeypatch.setattr(evidence_folds, "hotpotqa", lambda: others)
     np.testing.assert_array_equal(scores()[1], before)
 
 
 def test_networks_are_chosen_by_questions_that_they_have_not_learned(questions, monkeypatch):
     seen, held = [], []
-    real = task.listwise
+    real = evidence_rankers.listwise
     monkeypatch.setattr(
-        task, "listwise", lambda net, learned, *rest: seen.append(len(learned)) or real(net, learned, *rest)
+        evidence_rankers,
+        "listwise",
+        lambda net, learned, *rest: seen.append(len(learned)) or real(net, learned, *rest),
     )
-    monkeypatch.setattr(task, "_right", lambda net, scale, links, items: held.append(items) or 0.0)
+    monkeypatch.setattr(
+        evidence_rankers, "_right", lambda net, scale, links, items: held.append(items) or 0.0
+    )
     part = division(None, 2, 0, 0)
     task.network(replace(TINY, members=4), dict(ARMS["soes"].options), part, 0)
     assert seen == [15] * 4
     names = [{item.question.name for item in items} for items in held]
     assert sum(map(len, names)) == len(set.union(*names)) == len(part.learned) == 20
-
-
-def test_the_first_two_and_their_share(questions):
-    item = division(None, 2, 0, 0).tested[0]
-    needed = sorted(item.question.supporting)
-    scores = np.zeros(5)
-    scores[needed[0]] = 2
-    other = next(place for place in range(5) if place not in needed)
-    scores[other] = 1
-    assert first_two(scores) == {needed[0], other}
-    assert task.found(scores, item) == 0.5
 
 
 def test_settings_are_checked():

@@ -55,5 +55,5 @@ def test_all_arms_choose_among_as_many_configurations():
 
 
 def test_settings_are_checked(tmp_path):
-    with pytest.raises(ValueError, match=r"data must be among .* \(got \['squirrel'\]\)"):
+    with pytest.raises(ValueError, match=r"data must be among .* \(got squirrel\)"):
         run(True, 1, replace(TINY, data=("squirrel",)), tmp_path)

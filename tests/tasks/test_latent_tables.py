@@ -56,9 +56,9 @@ def test_all_arms_that_learn_choose_among_as_many_configurations():
 
 
 def test_settings_are_checked(tmp_path):
-    with pytest.raises(ValueError, match=r"data must be among .* \(got \['iris'\]\)"):
+    with pytest.raises(ValueError, match=r"data must be among .* \(got iris\)"):
         run(True, 1, replace(TINY, data=("iris",)), tmp_path)
-    with pytest.raises(ValueError, match=r"arms must be among .* \(got \['LDS'\]\)"):
+    with pytest.raises(ValueError, match=r"arms must be among .* \(got LDS\)"):
         run(True, 1, replace(TINY, arms=("LDS",)), tmp_path)
     with pytest.raises(ValueError, match="seeds must be at least 1"):
         run(True, 0, TINY, tmp_path)

@@ -57,7 +57,7 @@ def test_no_arm_needs_a_graph_where_there_is_none():
 
 
 def test_settings_are_checked(tmp_path):
-    with pytest.raises(ValueError, match=r"data must be among .* \(got \['cora'\]\)"):
+    with pytest.raises(ValueError, match=r"data must be among .* \(got cora\)"):
         run(True, 1, replace(TINY, data=("cora",)), tmp_path)
-    with pytest.raises(ValueError, match=r"arms must be among .* \(got \['ours'\]\)"):
+    with pytest.raises(ValueError, match=r"arms must be among .* \(got ours\)"):
         run(True, 1, replace(TINY, arms=("ours",)), tmp_path)
