@@ -39,14 +39,16 @@ class TableEstimator(StructFormerEstimator):
     """What classification, regression and encoding of tables share."""
 
     _stratified: ClassVar[bool] = False
+    """Whether rows are held out of each class alike."""
+
+    _local: ClassVar[bool] = True
+    """Whether rows are told apart by the range of their likeness: numbers are better told from all alike."""
+
     model_: nn.ModuleList
     tokenizer_: TableTokenizer
     memory_: list[RowMemory]
     row_names_: list[str]
     histories_: list[History]
-
-    _local: ClassVar[bool] = True
-    """Whether rows are told apart by the range of their likeness: numbers are better told from all alike."""
 
     def __init__(
         self,
