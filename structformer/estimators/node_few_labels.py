@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.estimators.node_objective import NodeObjective, rarest
-from structformer.models.node import NodeModel, NodeOutput
+from structformer.models.node import NodeModel
 from structformer.tokens import TokenSet
 
 SURER = 2.0
@@ -38,7 +38,7 @@ class FewLabels(NodeObjective):
         """Find the edges, and take down what the untrained model's label propagation says."""
         super().prepare(model, tokens)
         with torch.no_grad():
-            self.anchor = self._taught(model.eval()(tokens, self.labels, self.links).spread)
+            self.anchor = self._taught(self.said(model.eval(), tokens, self.labels).spread)
         self.teacher = self.anchor
 
     def __call__(self, model: nn.Module, tokens: TokenSet) -> Float[Tensor, ""]:
@@ -46,9 +46,8 @@ class FewLabels(NodeObjective):
         device = tokens.x.device
         assert self.teacher is not None
         assert self.anchor is not None
-        assert self.links is not None
-        teacher, self.links = self.teacher.to(device), self.links.to(device)
-        out: NodeOutput = model(tokens, self.labels.to(device), self.links)
+        teacher = self.teacher.to(device)
+        out = self.said(model, tokens, self.labels)
         held = 1 / (1 + rarest(self.target, self.labels.shape[1]))
         found = held * self.anchor.to(device) + (1 - held) * self._taught(out.spread.detach())
         self.teacher = KEPT * teacher + (1 - KEPT) * found

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from structformer.estimators.node_objective import NodeObjective
-from structformer.models.node import NodeOutput
 from structformer.tokens import TokenSet
 
 PASSES = 2
@@ -35,15 +34,12 @@ class ManyLabels(NodeObjective):
     def __call__(self, model: nn.Module, tokens: TokenSet) -> Float[Tensor, ""]:
         """Return the loss of one step."""
         device = tokens.x.device
-        assert self.links is not None
-        self.links = self.links.to(device)
         known, loss = self.known.to(device), tokens.x.new_zeros(())
         looks: list[Tensor] = []
         for _ in range(PASSES):
             order = torch.randperm(len(self.known), generator=self.generator)
             hidden = self.known[order[: (len(order) + 1) // 2]]
-            visible = self.labels.index_fill(0, hidden, 0.0).to(device)
-            out: NodeOutput = model(tokens, visible, self.links)
+            out = self.said(model, tokens, self.labels.index_fill(0, hidden, 0.0))
             asked = self._fit(out.outputs, hidden.to(device)) + self._fit(out.read, known)
             loss = loss + (asked + out.encoded.loss) / PASSES
             looks.append(out.read.softmax(-1))

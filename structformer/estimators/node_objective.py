@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
-from structformer.models.node import NodeModel
+from structformer.models.node import NodeModel, NodeOutput
 from structformer.tokens import TokenSet
 from structformer.training.objectives import classification_loss
 
@@ -38,6 +38,7 @@ class NodeObjective(ABC):
         known: The nodes whose labels are known.
         labels: One-hot, zero rows where they are not.
         links: The edges along which nodes may listen; None before `prepare`.
+        features: Their features without zeros; None before `prepare`, and where they are to be read as they are.
         trust: What labels along the graph should weigh at first, beside what is read.
         given_bonus: By which the data's own edges should stand out from learned ones at first.
     """
@@ -56,11 +57,20 @@ class NodeObjective(ABC):
         self.labels = one_hot(target, classes)
         self.generator = torch.Generator().manual_seed(seed)
         self.links: TokenGraph | None = None
+        self.features: TokenGraph | None = None
 
     def prepare(self, model: NodeModel, tokens: TokenSet) -> None:
-        """Find the edges of the graph that is to be learned from."""
+        """Find the edges of the graph that is to be learned from, and its features that are not zero."""
         with torch.no_grad():
-            self.links = model.links(tokens)
+            self.links, self.features = model.links(tokens), model.features(tokens)
+
+    def said(self, model: nn.Module, tokens: TokenSet, labels: Float[Tensor, "nodes classes"]) -> NodeOutput:
+        """Return what a model says of the graph that was prepared, on the device where its tokens are."""
+        device = tokens.x.device
+        assert self.links is not None
+        self.links = self.links.to(device)
+        self.features = None if self.features is None else self.features.to(device)
+        return model(tokens, labels.to(device), self.links, self.features)
 
     @abstractmethod
     def __call__(self, model: nn.Module, tokens: TokenSet) -> Float[Tensor, ""]:

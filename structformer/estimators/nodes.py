@@ -253,7 +253,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
 
         def validate(model: nn.Module) -> float:
             device = next(model.parameters()).device
-            out: NodeOutput = model(ordered.to(device), objective.labels.to(device), objective.links)
+            out = objective.said(model, ordered.to(device), objective.labels)
             return -float(tempered_classification_loss(out.outputs[asked.to(device)].cpu(), answers, weight))
 
         self.history_ = run_training(

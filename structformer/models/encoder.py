@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from structformer.graph import TokenGraph
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.dropout import Dropout
 from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.soes import SOES, SOESConfig
@@ -110,7 +111,7 @@ class SOESBlock(nn.Module):
         )
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = FeedForward(width, config.expansion, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,

@@ -13,11 +13,13 @@ from torch.nn import functional as F
 from structformer.graph import TokenGraph
 from structformer.models.choice import build_encoder
 from structformer.models.encoder import Encoded, SOESEncoderConfig
-from structformer.models.pooled import TokenInput, content_links, encode, prefer_given
+from structformer.models.pooled import TokenInput, content_links, encode_states, prefer_given
 from structformer.nn.content_space import ContentSpace
+from structformer.nn.dropout import Dropout
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
-from structformer.ops import edge_sum
+from structformer.nn.sparse_features import sparse_features
+from structformer.ops import graph_filter
 from structformer.tokens import TokenSet
 
 
@@ -87,7 +89,7 @@ class NodeModel(nn.Module):
             tokens.features, config.width, tokens.bins, tokens.token_types, dropout=config.dropout
         )
         self.encoder = build_encoder(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.head = Linear(config.width, classes)
         self.travelling = FeatureEmbedding(tokens.features, config.width, tokens.bins, tokens.token_types)
         self.travelled = Linear(config.width, classes, bias=False)
@@ -104,11 +106,16 @@ class NodeModel(nn.Module):
         """Return the edges along which tokens may listen, with what is thought of them before anything is learned."""
         return content_links(self.space, tokens, self.encoder.config)
 
+    def features(self, tokens: TokenSet) -> TokenGraph | None:
+        """Return the tokens' features without their zeros, or None where that would not be faster."""
+        return sparse_features(tokens.x)
+
     def forward(
         self,
         tokens: TokenSet,
         labels: Float[Tensor, "tokens classes"] | None = None,
         links: TokenGraph | None = None,
+        features: TokenGraph | None = None,
     ) -> NodeOutput:
         """Return class scores of each token.
 
@@ -116,19 +123,25 @@ class NodeModel(nn.Module):
             tokens: The tokens, with their own edges.
             labels: One-hot where known, zero rows elsewhere; None knows none.
             links: What `links` returns, where it was asked for before.
+            features: What `features` returns, likewise.
         """
         links = self.links(tokens) if links is None else links
-        encoded = encode(self.embedding, self.encoder, tokens, links)
-        read = self.head(self.dropout(encoded.tokens)) + self._travelled(tokens, encoded.graphs[-1])
+        features = self.features(tokens) if features is None else features
+        h = self.embedding(tokens.x, tokens.get("token_type"), features)
+        encoded = encode_states(h, self.encoder, tokens, links)
+        travelled = self._travelled(tokens, features, encoded.graphs[-1])
+        read = self.head(self.dropout(encoded.tokens)) + travelled
         if labels is None:
             labels = torch.zeros_like(read)
         said = torch.where(labels.any(-1, keepdim=True), labels, sure(read))
         spread = propagate(encoded.graphs[-1], said, self.spread, self.rounds)
         return NodeOutput(read + self.log_trust.exp() * (spread + 1e-3).log(), read, spread, encoded)
 
-    def _travelled(self, tokens: TokenSet, graph: TokenGraph) -> Float[Tensor, "tokens classes"]:
+    def _travelled(
+        self, tokens: TokenSet, features: TokenGraph | None, graph: TokenGraph
+    ) -> Float[Tensor, "tokens classes"]:
         """Return what is read from the features that reach each token."""
-        h = self.travelling(tokens.x, tokens.get("token_type"))
+        h = self.travelling(tokens.x, tokens.get("token_type"), features)
         h = h * self.dropout(h.new_ones(len(h), 1))  # whole tokens are missed
         return self.travelled(self.dropout(F.relu(reached(graph, h, self.reach))))
 
@@ -145,11 +158,7 @@ def reached(
 ) -> Float[Tensor, "tokens features"]:
     """Return 1/(R+1) Σ_t Â^t h, the mean of what 0 to R steps along the graph bring."""
     assert graph.weight is not None
-    weight, state, total = graph.weight[:, None], h, h
-    for _ in range(reach):
-        state = edge_sum(weight, state[:, None], graph).squeeze(1)
-        total = total + state
-    return total / (reach + 1)
+    return graph_filter(graph.weight, h, graph, [1 / (reach + 1)] * (reach + 1))
 
 
 def propagate(
@@ -157,9 +166,8 @@ def propagate(
 ) -> Float[Tensor, "tokens classes"]:
     """Return each token's class distribution after labels spread; uniform where none arrives."""
     assert graph.weight is not None
-    weight, state = graph.weight[:, None], labels
-    for _ in range(rounds):
-        state = spread * edge_sum(weight, state[:, None], graph).squeeze(1) + (1 - spread) * labels
+    steps = [(1 - spread) * spread**step for step in range(rounds)]
+    state = graph_filter(graph.weight, labels, graph, [*steps, spread**rounds])
     total = state.sum(-1, keepdim=True)
     arrived: Bool[Tensor, "tokens 1"] = total > 1e-9
     return torch.where(arrived, state / total.clamp(min=1e-9), 1 / labels.shape[1])

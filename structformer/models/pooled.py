@@ -14,6 +14,7 @@ from structformer.models.choice import Encoder, build_encoder
 from structformer.models.encoder import Encoded, SOESBlock, SOESEncoderConfig
 from structformer.models.ressformer_block import ReSSFormerBlock
 from structformer.nn.content_space import ContentSpace
+from structformer.nn.dropout import Dropout
 from structformer.nn.embedding import FeatureEmbedding
 from structformer.nn.linear import Linear
 from structformer.nn.readout import SetPooling
@@ -66,7 +67,7 @@ class PooledModel(nn.Module):
         prefer_given(self.encoder, bonus=4.0)
         self.pooling = SetPooling(width, config.heads)
         self.size = Linear(1, width)
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Dropout(config.dropout), Linear(width, outputs))
+        self.head = nn.Sequential(nn.LayerNorm(width), Dropout(config.dropout), Linear(width, outputs))
 
     def forward(self, tokens: TokenSet) -> PooledOutput:
         """Return one row of outputs a set."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.dropout import Dropout
 from structformer.nn.edge_features import EdgeFeatures
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.moe import ExpertsOutput, MixtureOfExperts, MixtureOfExpertsConfig
@@ -47,7 +48,7 @@ class ReSSFormerBlock(nn.Module):
             self.experts = MixtureOfExperts(experts)
         else:
             self.experts = FeedForward(width, config.expansion, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def attend(
         self,

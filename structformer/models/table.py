@@ -14,6 +14,7 @@ from structformer.graph import TokenGraph
 from structformer.models.choice import build_encoder, encoder_config
 from structformer.models.encoder import Encoded
 from structformer.nn.asam import ASAM, ASAMConfig
+from structformer.nn.dropout import Dropout
 from structformer.nn.embedding import CellEmbedding
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.linear import Linear
@@ -125,7 +126,7 @@ class RowBlock(nn.Module):
         self.label = Linear(label_features, width) if label_features else None
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = FeedForward(width, 2.0, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -196,7 +197,7 @@ class TableModel(nn.Module):
         self.by_column = Linear(len(columns) * width, width)
         self.pooling = SetPooling(width, config.heads)
         self.cell_readout = CellReadout(width, cell_outputs) if any(cell_outputs) else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(RowBlock(config, label_features) for _ in range(config.row_steps))
         self.norm = nn.LayerNorm(width)
         self.head = Linear(width, outputs)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from structformer.graph import TokenGraph
 from structformer.models.ressformer import Reasoned, ReSSFormer, ReSSFormerConfig
+from structformer.nn.dropout import Dropout
 from structformer.nn.linear import Linear
 from structformer.nn.shared_words import SharedWords
 from structformer.ops import edge_sum, edge_weights, segment_sum
@@ -140,7 +141,7 @@ class TextQA(nn.Module):
         nn.init.zeros_(self.value.bias)
         nn.init.eye_(self.heard.weight)
         nn.init.zeros_(self.asked.weight)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.prior = nn.Parameter(torch.zeros(len(config.answers)))
         words = torch.tensor([word for answer in config.answers for word in answer])
         begins = torch.tensor([0, *map(len, config.answers)]).cumsum(0)

@@ -11,7 +11,10 @@ from jaxtyping import Float, Int
 from rtdl_num_embeddings import PiecewiseLinearEmbeddings
 from torch import Tensor, nn
 
+from structformer.graph import TokenGraph
+from structformer.nn.dropout import Dropout
 from structformer.nn.linear import Linear
+from structformer.nn.sparse_features import sparse_linear
 from structformer.tokenize.columns import Column
 
 
@@ -136,7 +139,7 @@ class FeatureEmbedding(nn.Module):
         if bins is not None and len(bins) != num_features:
             raise ValueError(f"bins must be given for each of {num_features} features (got {len(bins)})")
         self.linear = Linear(num_features, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.token_type = nn.Embedding(token_types, width) if token_types > 1 else None
         sloped = [i for i, edges in enumerate(bins or ()) if len(edges) > 1]
         self.register_buffer("_sloped", torch.tensor(sloped, dtype=torch.long), persistent=False)
@@ -149,10 +152,22 @@ class FeatureEmbedding(nn.Module):
             )
 
     def forward(
-        self, x: Float[Tensor, "tokens features"], token_type: Int[Tensor, " tokens"] | None = None
+        self,
+        x: Float[Tensor, "tokens features"],
+        token_type: Int[Tensor, " tokens"] | None = None,
+        sparse: TokenGraph | None = None,
     ) -> Float[Tensor, "tokens width"]:
-        """Return one vector a token."""
-        out = self.linear(self.dropout(x))
+        """Return one vector a token.
+
+        Args:
+            x: Features.
+            token_type: What kind of token each is.
+            sparse: The same features as `sparse_features` returns them, where that is faster.
+        """
+        if sparse is None:
+            out = self.linear(self.dropout(x))
+        else:
+            out = sparse_linear(sparse, self.linear.weight, self.linear.bias, self.dropout)
         if self.numeric is not None and self.mix is not None:
             out = out + self.mix(self.numeric(x[:, self._sloped]).flatten(1))
         if self.token_type is not None and token_type is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from structformer.nn.dropout import Dropout
 from structformer.nn.linear import Linear
 from structformer.nn.set_dropout import SetDropout
 from structformer.ops.geglu import geglu
@@ -25,7 +26,7 @@ class FeedForward(nn.Module):
         hidden = max(1, round(width * expansion))
         self.inner = Linear(width, 2 * hidden)
         self.outer = Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "tokens width"], drop: SetDropout | None = None

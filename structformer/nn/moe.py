@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structformer.nn.dropout import Dropout
 from structformer.nn.linear import Linear
 from structformer.ops.geglu import geglu
 from structformer.ops.linear import linear
@@ -105,7 +106,7 @@ class MixtureOfExperts(nn.Module):
         self.router = Linear(config.width, config.experts, bias=False)
         self.inner = ExpertLinear(config.experts, config.width, 2 * hidden)
         self.outer = ExpertLinear(config.experts, hidden, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "tokens width"], *, path: str | None = None) -> ExpertsOutput:
         """Return the outputs of the experts, mixed, and how tokens were routed.

@@ -2,6 +2,7 @@
 
 from structformer.ops.attention import edge_weights, sparse_attention
 from structformer.ops.backend import backend, force_backend
+from structformer.ops.dropout import dropout
 from structformer.ops.entmax import (
     Normalizer,
     normalize_rows,
@@ -9,6 +10,7 @@ from structformer.ops.entmax import (
     segment_softmax,
     segment_sparsemax,
 )
+from structformer.ops.graph_filter import graph_filter
 from structformer.ops.host_memory import keep_freed_memory
 from structformer.ops.linear_maps import edge_dot, edge_sum
 from structformer.ops.neighbors import neighbors
@@ -21,11 +23,13 @@ __all__ = [
     "Normalizer",
     "attention_path",
     "backend",
+    "dropout",
     "edge_dot",
     "edge_sum",
     "edge_weights",
     "force_backend",
     "gather",
+    "graph_filter",
     "keep_freed_memory",
     "neighbor_recall",
     "neighbors",

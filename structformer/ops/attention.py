@@ -8,10 +8,10 @@ from typing import Literal, overload
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from structformer.graph import TokenGraph
 from structformer.ops.arrange import Arrangement, arrangement
+from structformer.ops.dropout import dropout as drop
 from structformer.ops.entmax import Normalizer, alpha_of, segment_entmax
 from structformer.ops.fused_kernels import ALPHAS
 from structformer.ops.fused_operator import dropout_factors, fused_attention
@@ -241,5 +241,5 @@ def _in_parts(
         scores = scores + bias
     weights = segment_entmax(scores, graph.rowptr, alpha)
     if dropout:
-        weights = F.dropout(weights, dropout)
+        weights = drop(weights, dropout)
     return edge_sum(weights, value, graph, path), weights

@@ -5,6 +5,7 @@ Only tests call these. Names, arguments and results are those of the fast functi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -54,6 +55,15 @@ def edge_dot(query: Tensor, key: Tensor, graph: TokenGraph) -> Tensor:
 def edge_sum(weights: Tensor, value: Tensor, graph: TokenGraph) -> Tensor:
     """Sum the weighted values that every target hears."""
     return segment_sum(weights[..., None] * value[graph.col], graph.rowptr)
+
+
+def graph_filter(weights: Tensor, h: Tensor, graph: TokenGraph, coefficients: Sequence[float]) -> Tensor:
+    """Add up the powers of the dense matrix of weights, times h."""
+    dense = torch.zeros(len(h), len(h), dtype=h.dtype).index_put(
+        (graph.row, graph.col), weights, accumulate=True
+    )
+    powers = [torch.linalg.matrix_power(dense, step) @ h for step in range(len(coefficients))]
+    return torch.stack([c * state for c, state in zip(coefficients, powers, strict=True)]).sum(0)
 
 
 def sparse_attention(

@@ -19,9 +19,9 @@ class Recorder(NodeModel):
         super().__init__(TokenInput(5), CLASSES, config)
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, tokens, labels, links=None):
+    def forward(self, tokens, labels, links=None, features=None):
         self.seen.append(labels.any(-1))
-        return super().forward(tokens, labels, links)
+        return super().forward(tokens, labels, links, features)
 
 
 @pytest.fixture
