@@ -74,4 +74,4 @@ docs: setup
 	@echo "documentation: out/docs/index.html"
 
 clean:
-	rm -rf $(VENV) out build docs/pictures *.egg-info
+	rm -rf $(VENV) out build docs/pictures docs/notebooks *.egg-info

@@ -1,6 +1,7 @@
 """How Sphinx builds the documentation; `make docs` calls it."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ copyright = author
 version = release = structformer.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -32,6 +33,10 @@ extensions = [
     "shapes",
 ]
 exclude_patterns = ["pictures"]
+# Notebooks are shown with the outputs that they are kept with; the tests run them.
+nb_execution_mode = "off"
+shutil.rmtree(HERE / "notebooks", ignore_errors=True)
+shutil.copytree(HERE.parent / "notebooks", HERE / "notebooks", ignore=shutil.ignore_patterns(".*"))
 html_theme = "furo"
 html_title = "structformer"
 html_static_path = ["static"]

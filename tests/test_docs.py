@@ -49,6 +49,20 @@ def test_every_name_in_the_api_is_public():
         assert names - {"*"} <= set(importlib.import_module(module).__all__)
 
 
+def test_every_benchmark_is_in_the_api():
+    tasks = importlib.import_module("structformer.cli")._tasks()
+    page = (DOCS / "api" / "tasks.md").read_text()
+    assert {*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)} == {*tasks}
+    for name in tasks:
+        assert callable(importlib.import_module(f"structformer.tasks.{name}").run)
+
+
+def test_every_notebook_is_in_the_documentation():
+    page = (DOCS / "notebooks.md").read_text()
+    names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {*re.findall(r"^notebooks/(\w+)$", page, re.MULTILINE)} == names
+
+
 def test_the_index_of_the_api_leads_to_all_its_pages():
     index = (DOCS / "api" / "index.md").read_text()
     for page in PAGES:
