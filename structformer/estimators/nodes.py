@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from structformer.estimators.base import Classes, State, run_training, seeded
 from structformer.estimators.node_few_labels import FewLabels
+from structformer.estimators.node_graph import fingerprint, one_graph
 from structformer.estimators.node_labels import node_labels, repeating_attributes, train_and_eval
 from structformer.estimators.node_many_labels import ManyLabels
 from structformer.estimators.node_objective import one_hot, rarest
@@ -38,7 +38,6 @@ from structformer.models.node import NodeModel, NodeOutput
 from structformer.models.pooled import TokenInput
 from structformer.nn.content_space import ContentSpace
 from structformer.tokenize import GraphTokenizer
-from structformer.tokenize.graphs import as_list
 from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
 from structformer.training.objectives import tempered_classification_loss
@@ -339,32 +338,3 @@ def _in_place(out: NodeOutput, perm: Int[Tensor, " nodes"]) -> NodeOutput:
     graphs = [graph.permute(perm) for graph in out.encoded.graphs]
     encoded = Encoded(out.encoded.tokens[perm], graphs)
     return NodeOutput(out.outputs[perm], out.read[perm], out.spread[perm], encoded)
-
-
-def one_graph(graph: Any) -> Any:
-    """Return the graph, also out of a list of one.
-
-    Raises:
-        ValueError: There are none or several.
-    """
-    graphs = as_list(graph)
-    if len(graphs) > 1:
-        raise ValueError(f"graph must be a single graph (got {len(graphs)}); GraphClassifier reads many")
-    return graphs[0]
-
-
-def fingerprint(tokens: TokenSet, names: Sequence[str]) -> str:
-    """Return what tells a graph from others, however its nodes are ordered: the names and edges of its nodes.
-
-    Of a graph without edges, whose nodes may be mere numbers, it is what they hold.
-    """
-    order = np.argsort(np.array(names), kind="stable")
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[order] = np.arange(len(names))
-    said = hashlib.blake2b("\0".join(str(names[i]) for i in order.tolist()).encode(), digest_size=16)
-    if tokens.edge_index is None or not tokens.edge_index.numel():
-        said.update(np.ascontiguousarray(tokens.x.numpy()[order]).tobytes())
-    else:
-        edges = rank[tokens.edge_index.numpy()]
-        said.update(np.ascontiguousarray(edges[:, np.lexsort(edges)]).tobytes())
-    return said.hexdigest()
