@@ -34,8 +34,9 @@ def test_it_equals_its_twin(path, coefficients, rng):
 def test_many_channels_are_taken_in_parts(path, rng):
     weights, h, graph = given(rng, channels=101)
     upstream = torch.randn(TOKENS, 101, generator=rng, dtype=torch.float64)
-    outs = graph_filter(weights, h, graph, COEFFICIENTS, path=path), naive.graph_filter(
-        weights, h, graph, COEFFICIENTS
+    outs = (
+        graph_filter(weights, h, graph, COEFFICIENTS, path=path),
+        naive.graph_filter(weights, h, graph, COEFFICIENTS),
     )
     torch.testing.assert_close(*(torch.autograd.grad(out, (weights, h), upstream) for out in outs))
 
@@ -45,8 +46,9 @@ def test_many_channels_are_taken_in_parts(path, rng):
 def test_only_what_is_asked_for_has_a_gradient(path, moves, rng):
     weights, h, graph = given(rng)
     (h if moves == "weights" else weights).requires_grad_(False)
-    outs = graph_filter(weights, h, graph, COEFFICIENTS, path=path), naive.graph_filter(
-        weights, h, graph, COEFFICIENTS
+    outs = (
+        graph_filter(weights, h, graph, COEFFICIENTS, path=path),
+        naive.graph_filter(weights, h, graph, COEFFICIENTS),
     )
     asked = weights if moves == "weights" else h
     torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), asked) for out in outs))
@@ -102,7 +104,9 @@ def test_what_does_not_fit_is_refused(rng):
     with pytest.raises(ValueError, match=r"h must be \[13, channels\] \(got \[12, 3\]\)"):
         graph_filter(weights, h[1:], graph, [1.0])
     edges = graph.num_edges
-    with pytest.raises(ValueError, match=rf"weights must be \[{edges}\], one an edge \(got \[{edges - 1}\]\)"):
+    with pytest.raises(
+        ValueError, match=rf"weights must be \[{edges}\], one an edge \(got \[{edges - 1}\]\)"
+    ):
         graph_filter(weights[1:], h, graph, [1.0])
     with pytest.raises(ValueError, match="coefficients must be at least one"):
         graph_filter(weights, h, graph, [])
