@@ -55,6 +55,7 @@ def fitted(kind):
         "StructFormerRegressor": lambda m: m(members=1, **FAST).fit(frame(), np.arange(40.0)),
         "TableEncoder": lambda m: m(**FAST).fit(frame()),
         "NodeClassifier": lambda m: m(**FAST, ignore=["club"]).fit(graph, sides, train_mask=known),
+        "QuestionAnswerer": lambda m: m(**FAST).fit([(["A secret."], "What?")] * 24, classes(24)),
         "GraphClassifier": lambda m: m(**FAST).fit(rings(), classes(24)),
         "GraphRegressor": lambda m: m(**FAST).fit(rings(), numbers),
         "GraphEncoder": lambda m: m(**FAST).fit(rings()),
