@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from structformer.graph_labels import homophily
-from structformer.graph_labels import label_codes as label_codes
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph

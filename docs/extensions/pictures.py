@@ -55,11 +55,14 @@ def draw(page: Path, folder: Path) -> None:
     Raises:
         ExtensionError: If an example does not give what the page says.
     """
+    import matplotlib.pyplot as plt
+
     stem = folder / page.stem
     for old in folder.rglob(f"{page.stem}-*"):
         old.unlink()
     test = doctest.DocTestParser().get_doctest(page.read_text(encoding="utf-8"), {}, page.name, str(page), 0)
     runner, told, home = Drawing(stem), [], Path.cwd()
+    plt.close("all")  # figures that others left open are none of this page's
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         try:
