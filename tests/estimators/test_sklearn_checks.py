@@ -34,7 +34,8 @@ def expected_failures(estimator: Any) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [StructFormerClassifier(**FAST), StructFormerRegressor(**FAST), TableEncoder(**FAST)],
+    # After ten epochs a regressor explains .5 to .65 of the variance, by its seed; the contract asks for .5.
+    [StructFormerClassifier(**FAST), StructFormerRegressor(**{**FAST, "epochs": 20}), TableEncoder(**FAST)],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_contract(estimator: Any, check: Any) -> None:
