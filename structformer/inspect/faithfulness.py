@@ -13,7 +13,7 @@ from torch import Tensor
 
 from structformer.graph import TokenGraph
 from structformer.inspect.attribution import Explainable, collected
-from structformer.inspect.intervention import edited, strongest, without
+from structformer.inspect.intervention import edited, recorded, strongest, without
 
 Score = Callable[[TokenGraph], Float[Tensor, "edges"]]
 
@@ -25,9 +25,10 @@ def faithfulness(
 
     In every step a share of the edges between tokens is taken out: those that a picture shows as the strongest, as many
     at random, or those on which predictions hang most to first order (`edge_attribution`); what is left to a token
-    grows to the weight that all had. Where "strongest" moves predictions no further than "random" does, the picture is
-    decoration. Taking edges away measures comprehensiveness, keeping no others sufficiency (DeYoung et al. 2020, arXiv
-    1911.03429).
+    grows to the weight that all had. The strongest are those of the graph as it was learned, before anything was taken
+    out, and no others are searched in their place. Where "strongest" moves predictions no further than "random" does,
+    the picture is decoration. Taking edges away measures comprehensiveness, keeping no others sufficiency (DeYoung et
+    al. 2020, arXiv 1911.03429).
 
     Args:
         model: A fitted estimator.
@@ -56,20 +57,20 @@ def faithfulness(
     networks, layers = model.graph_layers()
     kind = hasattr(model, "classes_"), hasattr(model, "predict")
     generator = torch.Generator().manual_seed(seed)
+    with collected(networks, layers, *kind) as found:
+        whole = _predictions(model, X)
+    # Apart from the gradients, for which every network is asked once more.
+    with recorded(networks, layers) as seen:
+        _predictions(model, X)
 
     def told(score: Score, share: float, rest: bool = False) -> np.ndarray:
-        def edit(graph: TokenGraph) -> TokenGraph:
-            chosen = strongest(graph, score(graph), share, loops)
-            return without(graph, _others(graph, loops) & ~chosen if rest else chosen)
-
-        with edited(layers, edit):
+        removed = [[_removed(graph, score(graph), share, rest, loops) for graph in call] for call in seen]
+        with edited(networks, layers, seen, lambda call, step, graph: without(graph, removed[call][step])):
             return _predictions(model, X)
 
     def random(graph: TokenGraph) -> Tensor:
         return torch.rand(graph.num_edges, generator=generator).to(graph.col.device)
 
-    with collected(networks, layers, *kind) as found:
-        whole = _predictions(model, X)
     gradients = iter(found)
     runs = {
         "strongest": [told(_weight, share)],
@@ -89,8 +90,14 @@ def _weight(graph: TokenGraph) -> Float[Tensor, "edges"]:
     return graph.mean_weight()
 
 
-def _others(graph: TokenGraph, loops: bool) -> Bool[Tensor, "edges"]:
-    return torch.ones_like(graph.row, dtype=torch.bool) if loops else graph.row != graph.col
+def _removed(
+    graph: TokenGraph, score: Float[Tensor, "edges"], share: float, rest: bool, loops: bool
+) -> Bool[Tensor, "edges"]:
+    """Return which edges are taken out: those of the largest scores, or the rest of those that may be."""
+    chosen = strongest(graph, score, share, loops)
+    if not rest:
+        return chosen
+    return ~chosen if loops else (graph.row != graph.col) & ~chosen
 
 
 def _predictions(model: Any, X: Any) -> Float[np.ndarray, "things outputs"]:

@@ -14,32 +14,60 @@ from torch import Tensor, nn
 from structformer.graph import TokenGraph
 from structformer.nn.soes import SOES
 
-Edit = Callable[[TokenGraph], TokenGraph]
-"""Makes another graph of a learned one, over the same tokens."""
+Seen = list[list[TokenGraph]]
+"""The graphs that layers learned, in order: a list for each time that a network was asked."""
+Edit = Callable[[int, int, TokenGraph], TokenGraph]
+"""Makes another graph of a learned one, over the same tokens; the numbers are its place in what was seen."""
 
 
 @contextmanager
-def edited(layers: Iterable[SOES], edit: Edit) -> Generator[None]:
+def recorded(networks: Iterable[nn.Module], layers: Iterable[SOES]) -> Generator[Seen]:
+    """Collect, while the context lasts, the graphs that the layers of the networks learn."""
+    seen: Seen = []
+
+    def begin(_: nn.Module, args: tuple[Any, ...]) -> None:
+        seen.append([])
+
+    def keep(_: nn.Module, args: tuple[Any, ...], graph: TokenGraph) -> None:
+        seen[-1].append(graph)
+
+    with ExitStack() as stack:
+        for network in networks:
+            stack.callback(network.register_forward_pre_hook(begin).remove)
+        for layer in layers:
+            stack.callback(layer.register_forward_hook(keep).remove)
+        yield seen
+
+
+@contextmanager
+def edited(networks: Iterable[nn.Module], layers: Iterable[SOES], seen: Seen, edit: Edit) -> Generator[None]:
     """Replace, while the context lasts, every graph that the layers learn by what ``edit`` makes of it.
 
-    Where a model weighs the edges of an earlier step anew, it weighs those that were there before the edit, so that
-    every step's graph is edited once and by its own weights.
+    The networks are to be asked for the same as when the graphs were `recorded`. Their layers search no edges, for
+    states that have changed would find others, but weigh those that were seen; a step that is taken only because of
+    the edit weighs those of the last step.
     """
-    # What was edited, under the identity of its edges; holding both keeps identities from being used again.
-    whole: dict[int, tuple[TokenGraph, TokenGraph]] = {}
+    call = step = -1
+
+    def begin(_: nn.Module, args: tuple[Any, ...]) -> None:
+        nonlocal call, step
+        call, step = call + 1, -1
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        topology = kwargs.get("topology")
-        if topology is not None and id(topology.col) in whole:
-            kwargs = {**kwargs, "topology": whole[id(topology.col)][1]}
+        nonlocal step
+        step = min(step + 1, len(seen[call]) - 1)
+        known, topology = seen[call][step], kwargs.get("topology")
+        # The data's own topology may have weights and is kept; one of an earlier, edited step has lost its edges.
+        if topology is None or topology.num_edges != known.num_edges:
+            kwargs = {**kwargs, "topology": known.with_weight(None)}
         return args, kwargs
 
     def after(_: nn.Module, args: tuple[Any, ...], graph: TokenGraph) -> TokenGraph:
-        changed = edit(graph)
-        whole[id(changed.col)] = changed, graph.with_weight(None)
-        return changed
+        return edit(call, step, graph)
 
     with ExitStack() as stack:
+        for network in networks:
+            stack.callback(network.register_forward_pre_hook(begin).remove)
         for layer in layers:
             stack.callback(layer.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(layer.register_forward_hook(after).remove)

@@ -5,7 +5,7 @@ from sklearn.exceptions import NotFittedError
 
 import structformer as sf
 from structformer.inspect import edge_attribution
-from structformer.inspect.intervention import edited
+from structformer.inspect.intervention import edited, recorded
 
 FAST = {"width": 16, "heads": 2, "epochs": 3, "random_state": 0, "verbose": False}
 
@@ -55,13 +55,16 @@ def test_it_is_the_slope_of_what_is_predicted():
     found = edge_attribution(model, new).weight
     step = 1e-5
 
+    with recorded(*model.graph_layers()) as seen:
+        model.predict_proba(new)
+
     def told(edge, factor):
-        def edit(graph):
+        def edit(call, step, graph):
             weight = graph.weight.clone()
             weight[edge] *= factor
             return graph.with_weight(weight)
 
-        with edited(model.graph_layers()[1], edit):
+        with edited(*model.graph_layers(), seen, edit):
             return np.log(model.predict_proba(new).max(1)).sum()
 
     # The network's graph is that of the data here, edge for edge: one batch, one member.

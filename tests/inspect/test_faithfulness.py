@@ -1,3 +1,5 @@
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch_geometric.data import Data
 
 import structformer as sf
 from structformer.inspect import faithfulness
+from structformer.inspect.intervention import strongest, without
 
 ROWS = ["strongest", "random", "by gradient", "all but strongest", "all but random", "all"]
 
@@ -13,10 +16,10 @@ ROWS = ["strongest", "random", "by gradient", "all but strongest", "all but rand
 class Listener:
     """Says of each token the mean of what its neighbours hold, by weights that are as told."""
 
-    def __init__(self, seed=0, told=True, tokens=40):
+    def __init__(self, seed=0, told=True, tokens=40, steps=1):
         draw = np.random.default_rng(seed)
         network = sf.nn.SOES(sf.nn.SOESConfig(width=4, affinity=4, neighbors=12, sharpness=20.0)).double()
-        self.network = _Mean(network, told)
+        self.network = _Mean(network, told, steps)
         self.x = torch.from_numpy(draw.normal(size=(tokens, 4)))
 
     def graph_layers(self):
@@ -30,16 +33,19 @@ class Listener:
 
 
 class _Mean(torch.nn.Module):
-    def __init__(self, structure, told):
+    def __init__(self, structure, told, steps):
         super().__init__()
-        self.structure, self.told = structure, told
+        self.structure, self.told, self.steps = structure, told, steps
 
     def forward(self, x):
-        graph = self.structure(x)
-        weight = graph.weight if self.told else 1 - graph.weight
-        heard = torch.zeros_like(x).index_add(0, graph.row, weight[:, None] * x[graph.col])
+        graphs = []
+        for _ in range(self.steps):
+            graph = self.structure(x)
+            weight = graph.weight if self.told else 1 - graph.weight
+            x = torch.zeros_like(x).index_add(0, graph.row, weight[:, None] * x[graph.col])
+            graphs.append(graph)
         outputs = type("Out", (), {})()
-        outputs.outputs, outputs.encoded = heard, type("Encoded", (), {"graphs": [graph]})()
+        outputs.outputs, outputs.encoded = x, type("Encoded", (), {"graphs": graphs})()
         return outputs
 
 
@@ -49,6 +55,24 @@ def test_weights_that_decide_are_told_from_decoration():
     assert honest.loc["all but strongest", "ratio"] < 1
     decoration = faithfulness(Listener(told=False), None)
     assert decoration.loc["strongest", "ratio"] < honest.loc["strongest", "ratio"] / 1.3
+
+
+def test_the_strongest_of_a_picture_are_those_before_anything_was_taken_out(monkeypatch):
+    module, removed = importlib.import_module("structformer.inspect.faithfulness"), []
+
+    def spied(graph, chosen):
+        removed.append((graph, chosen))
+        return without(graph, chosen)
+
+    monkeypatch.setattr(module, "without", spied)
+    listener = Listener(steps=3)
+    shown = listener.network(listener.x).encoded.graphs
+    faithfulness(listener, None, share=0.3)
+    for graph, (heard, chosen) in zip(shown, removed[:3], strict=True):
+        assert torch.equal(heard.col, graph.col)
+        assert torch.equal(chosen, strongest(graph, graph.weight, 0.3))
+    # Weights of later steps change with what was taken out of the first.
+    assert not torch.equal(removed[2][1], strongest(removed[2][0], removed[2][0].weight, 0.3))
 
 
 def test_the_table_of_a_classifier():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from structformer.graph import TokenGraph
-from structformer.inspect.intervention import edited, strongest, without
+from structformer.inspect.intervention import edited, recorded, strongest, without
 from structformer.models import ReSSFormer, ReSSFormerConfig, SOESEncoder, SOESEncoderConfig
 from structformer.nn.soes import SOES
 
@@ -50,43 +50,89 @@ def test_marks_and_sets_stay_with_their_edges():
 
 @pytest.mark.parametrize("neighbors", [3, 20], ids=["searched", "complete"])
 @pytest.mark.parametrize("kind", ["soes", "ressformer"])
-def test_every_step_is_edited_once_by_its_own_weights(rng, kind, neighbors):
+def test_every_step_is_edited_by_the_edges_that_were_seen(rng, kind, neighbors):
     """Where all tokens of a set are linked, later steps weigh the edges of the first anew."""
-    config = {"width": 8, "heads": 2, "affinity": 4, "steps": 3, "neighbors": neighbors, "dropout": 0.0}
-    model = (
-        SOESEncoder(SOESEncoderConfig(**config)) if kind == "soes" else ReSSFormer(ReSSFormerConfig(**config))
-    )
-    model = model.double().eval()
-    h = torch.randn(19, 8, generator=rng, dtype=torch.float64)
-    seen = []
+    model, h = encoder(kind, neighbors), torch.randn(19, 8, generator=rng, dtype=torch.float64)
+    with recorded([model], layers(model)) as seen:
+        plain = model(h, PTR)
+    assert [len(call) for call in seen] == [3]
+    chosen = [strongest(graph, graph.mean_weight(), 0.4) for graph in seen[0]]
+    asked = []
 
-    def edit(learned):
-        seen.append(learned)
-        return without(learned, strongest(learned, learned.mean_weight(), 0.4))
+    def edit(call, step, learned):
+        asked.append((call, step))
+        assert torch.equal(learned.col, seen[call][step].col)
+        return without(learned, chosen[step])
 
-    plain = model(h, PTR)
-    with edited(layers(model), edit):
+    with edited([model], layers(model), seen, edit):
         changed = model(h, PTR)
-    assert len(seen) == 3
-    assert [graph.num_edges for graph in seen] == [graph.num_edges for graph in plain.graphs]
-    assert all(after.num_edges < before.num_edges for before, after in zip(seen, changed.graphs, strict=True))
+    assert asked == [(0, 0), (0, 1), (0, 2)]
+    for before, after, removed in zip(plain.graphs, changed.graphs, chosen, strict=True):
+        assert torch.equal(after.col, before.col[~removed])
     assert (plain.tokens - changed.tokens).abs().max() > 1e-3
     again = model(h, PTR)
     assert torch.equal(again.tokens, plain.tokens)
 
 
-def test_an_edit_that_changes_nothing_changes_nothing(rng):
-    model = SOESEncoder(SOESEncoderConfig(width=8, heads=2, affinity=4, neighbors=20)).double().eval()
-    h = torch.randn(19, 8, generator=rng, dtype=torch.float64)
-    with edited(
-        layers(model), lambda learned: without(learned, torch.zeros_like(learned.row, dtype=torch.bool))
+def test_each_time_a_network_is_asked_has_edges_of_its_own(rng):
+    model = encoder("soes", 3)
+    first, second = torch.randn(2, 19, 8, generator=rng, dtype=torch.float64)
+    with recorded([model], layers(model)) as seen:
+        plain = [model(first, PTR).tokens, model(second, PTR).tokens]
+    assert len(seen) == 2
+    assert not torch.equal(seen[0][0].col, seen[1][0].col)
+    with edited([model], layers(model), seen, lambda call, step, graph: graph):
+        found = [model(first, PTR).tokens, model(second, PTR).tokens]
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
+
+
+def test_a_step_more_weighs_the_edges_of_the_last(rng):
+    model, h = encoder("ressformer", 3), torch.randn(19, 8, generator=rng, dtype=torch.float64)
+    with recorded([model], layers(model)) as seen:
+        model(h, PTR, steps=2)
+    with edited([model], layers(model), seen, lambda call, step, graph: graph):
+        graphs = model(h, PTR, steps=3).graphs
+    assert torch.equal(graphs[1].col, graphs[2].col)
+    assert not torch.equal(graphs[0].col, graphs[1].col)
+
+
+@pytest.mark.parametrize("neighbors", [3, 20], ids=["searched", "complete"])
+def test_an_edit_that_changes_nothing_changes_nothing(rng, neighbors):
+    model, h = encoder("soes", neighbors), torch.randn(19, 8, generator=rng, dtype=torch.float64)
+    with recorded([model], layers(model)) as seen:
+        plain = model(h, PTR).tokens
+    with edited([model], layers(model), seen, lambda call, step, graph: without(graph, graph.row < 0)):
+        found = model(h, PTR).tokens
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
+
+
+def test_given_edges_keep_what_is_thought_of_them(rng):
+    model, h = encoder("soes", 3), torch.randn(19, 8, generator=rng, dtype=torch.float64)
+    with recorded([model], layers(model)) as seen:
+        known = model(h, PTR).graphs[0]
+    weighed = known.with_weight(torch.rand(known.num_edges, generator=rng, dtype=torch.float64) + 0.1)
+    with recorded([model], layers(model)) as seen:
+        plain = model(h, PTR, graph=weighed).tokens
+    with edited([model], layers(model), seen, lambda call, step, graph: graph):
+        found = model(h, PTR, graph=weighed).tokens
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
+
+
+def test_a_context_that_fails_leaves_no_edit_behind():
+    model = encoder("soes", 3)
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        recorded([model], layers(model)) as seen,
+        edited([model], layers(model), seen, lambda call, step, graph: graph),
     ):
-        found = model(h, PTR)
-    torch.testing.assert_close(found.tokens, model(h, PTR).tokens, rtol=0, atol=1e-12)
-
-
-def test_a_context_that_fails_leaves_no_edit_behind(rng):
-    model = SOESEncoder(SOESEncoderConfig(width=8, heads=2, affinity=4)).eval()
-    with pytest.raises(RuntimeError, match="stop"), edited(layers(model), lambda graph: graph):
         raise RuntimeError("stop")
-    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers(model))
+    modules = [model, *layers(model)]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+
+
+def encoder(kind, neighbors):
+    config = {"width": 8, "heads": 2, "affinity": 4, "steps": 3, "neighbors": neighbors, "dropout": 0.0}
+    model = (
+        SOESEncoder(SOESEncoderConfig(**config)) if kind == "soes" else ReSSFormer(ReSSFormerConfig(**config))
+    )
+    return model.double().eval()
