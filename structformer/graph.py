@@ -52,6 +52,8 @@ class TokenGraph:
         labels: One label for each target, for colouring and homophily, or None.
         source_labels: One label for each source of a bipartite graph, or None.
         earlier: The graphs of the steps before this one, oldest first.
+        support: `[edges]` how much each edge speaks for what was predicted (`models.support`), of those into a
+            token in sum one, or None where nothing was predicted.
     """
 
     rowptr: Int[Tensor, "rows"]
@@ -65,6 +67,7 @@ class TokenGraph:
     labels: Any = None
     source_labels: Any = None
     earlier: tuple["TokenGraph", ...] = ()
+    support: Float[Tensor, "edges"] | None = None
     # What depends on the pattern alone; copies that differ only in weight share it.
     _pattern: dict[str, Any] = field(default_factory=dict, init=False)
 
@@ -141,9 +144,15 @@ class TokenGraph:
         return self._pattern[name]
 
     def with_weight(self, weight: Float[Tensor, "edges *heads"] | None) -> "TokenGraph":
-        """The same edges with other weights; what was computed from the pattern is shared."""
+        """The same edges with other weights and no support; what was computed from the pattern is shared."""
         other = copy.copy(self)
-        other.weight = weight
+        other.weight, other.support = weight, None
+        return other
+
+    def with_support(self, support: Float[Tensor, "edges"] | None) -> "TokenGraph":
+        """The same edges and weights with other support; what was computed from the pattern is shared."""
+        other = copy.copy(self)
+        other.support = support
         return other
 
     def with_steps(self, earlier: Sequence["TokenGraph"]) -> "TokenGraph":
@@ -155,7 +164,7 @@ class TokenGraph:
     def to(self, device: torch.device | str) -> "TokenGraph":
         """A copy on `device`, earlier steps included."""
         other = copy.copy(self)
-        for name in ("rowptr", "col", "weight", "given", "ptr", "labels", "source_labels"):
+        for name in ("rowptr", "col", "weight", "support", "given", "ptr", "labels", "source_labels"):
             value = getattr(self, name)
             setattr(other, name, value.to(device) if isinstance(value, Tensor) else value)
         other.earlier = tuple(graph.to(device) for graph in self.earlier)
@@ -205,6 +214,7 @@ class TokenGraph:
     permute = graph_order.permute
     pruned = graph_stats.pruned
     head = graph_structure.head
+    by = graph_structure.by
 
     entropy = graph_stats.entropy
     homophily = graph_labels.homophily

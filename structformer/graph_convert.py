@@ -201,7 +201,7 @@ def to_networkx(graph: "TokenGraph") -> nx.DiGraph:
 
     Without names, or when two tokens share one, nodes are positions (sources of a bipartite
     graph counted after the targets). Nodes carry `name`, and `label` and `side` ("target" or
-    "source", bipartite only) where they apply; edges carry `weight`, and `given` if known.
+    "source", bipartite only) where they apply; edges carry `weight`, and `given` and `support` if known.
     """
     names, labels = graph.names, graph.labels
     count = graph.num_targets
@@ -222,15 +222,18 @@ def to_networkx(graph: "TokenGraph") -> nx.DiGraph:
             out.nodes[key]["label"] = label.item() if isinstance(label, Tensor | np.generic) else label
     ends = zip(graph.col.tolist(), graph.row.tolist(), graph.mean_weight().tolist(), strict=True)
     given = None if graph.given is None else graph.given.tolist()
+    support = None if graph.support is None else graph.support.tolist()
     for edge, (source, target, weight) in enumerate(ends):
         out.add_edge(keys[source + offset], keys[target], weight=weight)
         if given is not None:
             out.edges[keys[source + offset], keys[target]]["given"] = given[edge]
+        if support is not None:
+            out.edges[keys[source + offset], keys[target]]["support"] = support[edge]
     return out
 
 
 def to_pyg(graph: "TokenGraph") -> Data | HeteroData:
-    """A PyG `Data` with `edge_index` and `edge_weight` (`edge_attr` for weights per head).
+    """A PyG `Data` with `edge_index`, `edge_weight` (`edge_attr` for weights per head) and, if known, `edge_support`.
 
     A bipartite graph becomes a `HeteroData` with node types "source" and "target" and the
     edge type `("source", "to", "target")`.
@@ -250,4 +253,6 @@ def to_pyg(graph: "TokenGraph") -> Data | HeteroData:
             data.ptr = graph.ptr
     if weight is not None:
         edges["edge_weight" if weight.ndim == 1 else "edge_attr"] = weight
+    if graph.support is not None:
+        edges["edge_support"] = graph.support
     return data

@@ -28,11 +28,13 @@ def to_frame(graph: "TokenGraph") -> pd.DataFrame:
         A DataFrame with the columns `step` (1 is the first), `source` and `target` (positions of
         tokens), `weight` (the mean over heads; 1 without weights); `head_0`, `head_1`, … with weights
         for each head (missing in steps that have fewer); `given`, True where the edge came with the
-        data (if known); `source_name` and `target_name` (where there are names).
+        data (if known); `support`, how much the edge speaks for what was predicted (if known);
+        `source_name` and `target_name` (where there are names).
     """
     steps = graph.steps
     heads = max((_heads(step) for step in steps), default=0)
     marked = any(step.given is not None for step in steps)
+    speaking = any(step.support is not None for step in steps)
     parts: list[pd.DataFrame] = []
     for number, step in enumerate(steps, 1):
         columns: dict[str, Any] = {
@@ -47,6 +49,8 @@ def to_frame(graph: "TokenGraph") -> pd.DataFrame:
         if marked:
             given = None if step.given is None else step.given.cpu().numpy()
             columns["given"] = pd.array([pd.NA] * step.num_edges if given is None else given, dtype="boolean")
+        if speaking:
+            columns["support"] = np.nan if step.support is None else _numbers(step.support)
         parts.append(pd.DataFrame(columns))
     frame = pd.concat(parts, ignore_index=True)
     source_names = graph.source_names if graph.is_bipartite else graph.names
@@ -90,7 +94,7 @@ def to_graphml(graph: "TokenGraph", path: str | Path) -> Path:
 
     Nodes are as in `to_networkx`, with the attributes `name`, `label` (known labels alone), `set`
     (its number, where there are boundaries) and `side` ("target" or "source", bipartite only);
-    edges run from source to target and have `weight` and, if known, `given`. Labels of several types
+    edges run from source to target and have `weight` and, if known, `given` and `support`. Labels of several types
     become texts. Characters that XML cannot hold become U+FFFD, carriage returns line feeds. Where
     names are missing, empty or no longer differ, nodes are positions, and `name` still has the name.
 
@@ -158,9 +162,12 @@ def _for_xml(graph: "TokenGraph", label_key: str) -> nx.DiGraph:
         out.add_node(key, **attributes)
     offset = targets if graph.is_bipartite else 0
     given = None if graph.given is None else graph.given.tolist()
+    support = None if graph.support is None else graph.support.tolist()
     ends = zip(graph.col.tolist(), graph.row.tolist(), graph.mean_weight().tolist(), strict=True)
     for edge, (source, target, weight) in enumerate(ends):
-        marks = {} if given is None else {"given": given[edge]}
+        marks: dict[str, Any] = {} if given is None else {"given": given[edge]}
+        if support is not None:
+            marks["support"] = support[edge]
         out.add_edge(keys[source + offset], keys[target], weight=weight, **marks)
     return out
 

@@ -9,7 +9,7 @@ import torch
 from structformer import markup
 from structformer.graph_colours import colouring
 from structformer.graph_stats import summarize
-from structformer.graph_structure import between
+from structformer.graph_structure import between, by
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
@@ -25,6 +25,7 @@ def to_html(graph: "TokenGraph") -> str:
     if any(part is not None and part.is_meta for part in (graph.rowptr, graph.col, graph.weight)):
         return markup.block(title, subtitle, [], "Its tensors are on the meta device and hold no values.")
     graph = _sound(graph)
+    speaking = by(graph) is not graph
     weight = graph.mean_weight()
     if not bool(torch.isfinite(weight).all()):
         return markup.block(title, subtitle, [], "Some of its weights are not finite.")
@@ -36,12 +37,14 @@ def to_html(graph: "TokenGraph") -> str:
         if name != "homophily" or colours.values is None
     ]
     rows += [(name, markup.text(value)) for name, value in _further(graph)]
-    tables = [markup.table(rows), _strongest(graph)]
+    graph = by(graph)
+    tables = [markup.table(rows), _strongest(graph, "support" if speaking else "weight")]
     if graph.num_edges > MOST_DRAWN:
         return markup.block(title, subtitle, tables, "Too large for a picture at a glance; plot() draws it.")
     from structformer.graph_svg import picture
 
-    drawn, note = picture(graph, colours)
+    meaning = "the more an edge speaks for the prediction" if speaking else "the greater the weight"
+    drawn, note = picture(graph, colours, meaning)
     return markup.block(title, subtitle, [drawn, *tables], note)
 
 
@@ -77,8 +80,8 @@ def _sound(graph: "TokenGraph") -> "TokenGraph":
     return graph
 
 
-def _strongest(graph: "TokenGraph") -> str:
-    """The edges of greatest weight between two tokens, by name."""
+def _strongest(graph: "TokenGraph", strength: str) -> str:
+    """The strongest edges between two tokens, by name."""
     weight = between(graph).tocoo()
     values = np.asarray(weight.data, dtype=np.float64)
     order = np.argsort(-values, kind="stable")[:_STRONGEST]
@@ -93,4 +96,4 @@ def _strongest(graph: "TokenGraph") -> str:
             weight.row[order].tolist(), weight.col[order].tolist(), values[order].tolist(), strict=True
         )
     ]
-    return markup.table(rows, "Strongest edges", ("listens", "to", "weight"), numbers=True)
+    return markup.table(rows, "Strongest edges", ("listens", "to", strength), numbers=True)

@@ -43,6 +43,7 @@ def permute(graph: "TokenGraph", perm: Int[Tensor, "tokens"]) -> "TokenGraph":
     other.rowptr, other.col = torch.cat([degree.new_zeros(1), degree.cumsum(0)]), col[order]
     other.weight = None if graph.weight is None else graph.weight[order]
     other.given = None if graph.given is None else graph.given[order]
+    other.support = None if graph.support is None else graph.support[order]
     other.names = None if graph.names is None else [graph.names[i] for i in perm.tolist()]
     if graph.labels is not None:
         labels, picked = graph.labels, perm.tolist()

@@ -15,6 +15,7 @@ from structformer.graph_labels import Labels
 from structformer.graph_layout import layout
 from structformer.graph_legend import explain, look
 from structformer.graph_selection import Edges, Large, Selection, select
+from structformer.graph_structure import Strength, by
 from structformer.graph_texts import INK, write_names
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def draw(
     max_nodes: int = 300,
     large: Large = "communities",
     seed: int = 0,
+    strength: Strength | None = None,
 ) -> "Axes":
-    """Draw the graph; direction, self-loops and edges of weight zero are not drawn.
+    """Draw the graph; direction, self-loops and edges of no strength are not drawn.
 
     Connected parts, and so the sets of a batch, are drawn side by side. Names are written where
     there is room, those of the best connected tokens first.
@@ -47,7 +49,7 @@ def draw(
         ax: matplotlib axes to draw on; by default a new figure.
         labels: One label for each target, shown as colour; by default the graph's own. Many
             different numbers make a scale, all else makes classes.
-        threshold: Lines of a smaller weight are not drawn. By default all are, or if there are more
+        threshold: Weaker lines are not drawn. By default all are, or if there are more
             than six for each node drawn, that many of the strongest.
         max_nodes: How many tokens are drawn one by one.
         large: What is drawn of more tokens than that, as the title says. `"communities"`: up to
@@ -55,13 +57,17 @@ def draw(
             the width of a line the total weight between two. `"hubs"`: the `max_nodes` tokens of the
             greatest weighted degree.
         seed: Seed of the layout and of the communities.
+        strength: What makes a line strong: `"support"`, how much the edge speaks for what was predicted, or
+            `"weight"`, how much is listened to along it. By default support, where the graph has it.
 
     Returns:
         The axes drawn on.
 
     Raises:
-        ValueError: If `max_nodes` is less than 1, `large` is unknown or the labels do not fit.
+        ValueError: If `max_nodes` is less than 1, `large` is unknown, the labels do not fit, or support is asked for
+            and there is none.
     """
+    graph = by(graph, strength)
     shown = select([graph], threshold, max_nodes, large, seed)
     own = ax is None
     if ax is None:
@@ -85,10 +91,11 @@ def draw_steps(
     large: Large = "communities",
     seed: int = 0,
     columns: int = 4,
+    strength: Strength | None = None,
 ) -> "list[Axes]":
     """Draw every step beside the others in a new figure, each token in the same place in all.
 
-    Lines are as dark and as wide in one step as lines of the same weight in another.
+    Lines are as dark and as wide in one step as lines of the same strength in another.
 
     Args:
         labels: As in `plot`.
@@ -97,6 +104,7 @@ def draw_steps(
         large: As in `plot`; communities are those of all steps together.
         seed: As in `plot`.
         columns: Pictures in a row.
+        strength: As in `plot`.
 
     Returns:
         The axes drawn on, one for each step.
@@ -106,6 +114,7 @@ def draw_steps(
     """
     if columns < 1:
         raise ValueError(f"columns must be at least 1 (got {columns})")
+    graph = by(graph, strength)
     steps = graph.steps
     shown = select(steps, threshold, max_nodes, large, seed)
     columns = min(columns, len(steps))

@@ -36,6 +36,7 @@ def pruned(graph: "TokenGraph") -> "TokenGraph":
     other.rowptr, other.col = kept_before[graph.rowptr], graph.col[keep]
     other.weight = None if graph.weight is None else graph.weight[keep]
     other.given = None if graph.given is None else graph.given[keep]
+    other.support = None if graph.support is None else graph.support[keep]
     other.earlier = tuple(pruned(step) for step in graph.earlier)
     other._pattern = {}
     return other

@@ -1,7 +1,7 @@
 """Structure of a TokenGraph: its hubs, its communities, how mutual its edges are, and one head of it alone."""
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,33 @@ from jaxtyping import Int
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
+
+
+Strength = Literal["support", "weight"]
+"""What makes an edge strong: how much it speaks for what was predicted, or how much is listened to along it."""
+
+
+def by(graph: "TokenGraph", strength: Strength | None = None) -> "TokenGraph":
+    """The graph whose weights are what makes an edge strong, in all steps; so pictures show it.
+
+    Args:
+        strength: "support" or "weight"; None is support where there is any, otherwise weight.
+
+    Raises:
+        ValueError: If ``strength`` is neither, or support is asked for and a step has none.
+    """
+    if strength not in (None, "support", "weight"):
+        raise ValueError(f'strength must be "support", "weight" or None (got {strength!r})')
+    steps = graph.steps
+    known = all(step.support is not None for step in steps)
+    if strength == "support" and not known:
+        raise ValueError(
+            "the graph has no support: it is not of an estimator that predicts, or was made without"
+        )
+    if strength == "weight" or not known:
+        return graph
+    *earlier, last = (step.with_weight(step.support) for step in steps)
+    return last.with_steps(earlier)
 
 
 def head(graph: "TokenGraph", index: int) -> "TokenGraph":

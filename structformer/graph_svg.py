@@ -23,8 +23,10 @@ _MOST_NAMES, _MOST_LETTERS, _LETTER, _FONT = 24, 26, 6.3, 10
 _SCALE = ("#2C5AA0", "#62799F", "#949391", "#C5B36B", "#F4DD3E")
 
 
-def picture(graph: "TokenGraph", colours: Colouring) -> tuple[str, str]:
-    """The picture as markup, and below it what it shows, as markup too."""
+def picture(
+    graph: "TokenGraph", colours: Colouring, meaning: str = "the greater the weight"
+) -> tuple[str, str]:
+    """The picture as markup, and below it what it shows, and what thick lines mean, as markup too."""
     shown = select([graph], None, MOST_TOKENS)
     count = len(shown.sizes)
     if not count:
@@ -42,7 +44,7 @@ def picture(graph: "TokenGraph", colours: Colouring) -> tuple[str, str]:
         nodes = _pies(points, reach, shown, colours, words)
     lines = _lines(points, shown.steps[0], 5.0 if shown.grouped else 1.4)
     said = ", ".join(shown.notes) or f"{count} token{'' if count == 1 else 's'}"
-    said += "; the thicker a line, the greater the weight." if len(shown.steps[0].pairs) else "."
+    said += f"; the thicker a line, {meaning}." if len(shown.steps[0].pairs) else "."
     content = lines + nodes + _texts(points, reach, words, shown)
     drawn = markup.svg(WIDTH, height, f"Picture of the graph: {said}", content)
     return drawn, f"Shown: {markup.text(said, 300)} {_legend(colours, shown)}"

@@ -124,3 +124,42 @@ def test_graphs_without_edges(tokens: int):
     assert graph.communities().tolist() == list(range(tokens))
     assert graph.hubs()["weight"].tolist() == [0.0] * tokens
     assert math.isnan(graph.reciprocity())
+
+
+def test_pictures_show_support_where_there_is_any(unchecked):
+    graph = TokenGraph.from_edge_index(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3, torch.tensor([0.2, 0.3, 0.5]))
+    speaking = graph.with_support(torch.tensor([1.0, 0.0, 0.25]))
+    assert graph.by() is graph
+    assert speaking.by("weight") is speaking
+    assert torch.equal(speaking.by().weight, speaking.support)
+    assert torch.equal(speaking.by("support").weight, speaking.support)
+    assert speaking.by().support is None
+    with pytest.raises(ValueError, match="no support"):
+        graph.by("support")
+    with pytest.raises(ValueError, match="strength"):
+        graph.by("colour")
+    # One step without is as good as none: all are shown alike.
+    mixed = speaking.with_steps([graph])
+    assert mixed.by() is mixed
+    steps = speaking.with_steps([speaking.with_support(torch.tensor([0.0, 1.0, 0.0]))]).by().steps
+    assert [step.weight.tolist() for step in steps] == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.25]]
+
+
+def test_support_goes_where_its_edge_goes():
+    graph = TokenGraph.from_edge_index(
+        torch.tensor([[0, 1, 2], [1, 2, 0]]), 3, torch.tensor([0.2, 0.0, 0.5])
+    ).with_support(torch.tensor([0.1, 0.2, 0.3]))
+    said = {(int(i), int(j)): float(s) for i, j, s in zip(graph.row, graph.col, graph.support, strict=True)}
+    perm = torch.tensor([2, 0, 1])
+    moved = graph.permute(perm)
+    for i, j, s in zip(moved.row, moved.col, moved.support, strict=True):
+        assert said[int(perm[i]), int(perm[j])] == float(s)
+    kept = graph.pruned()
+    assert len(kept.support) == kept.num_edges == 2
+    assert graph.to("cpu").support is not None
+    assert graph.with_weight(None).support is None
+    frame = graph.to_frame()
+    assert frame["support"].tolist() == graph.support.tolist()
+    assert "support" not in graph.with_support(None).to_frame()
+    assert nx.get_edge_attributes(graph.to_networkx(), "support")[(0, 1)] == pytest.approx(said[1, 0])
+    assert torch.equal(graph.to_pyg().edge_support, graph.support)

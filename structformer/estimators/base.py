@@ -6,6 +6,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,6 +21,7 @@ from torch import nn
 
 import structformer.training as training
 from structformer.estimators.html import learned
+from structformer.models.support import supported
 from structformer.nn.soes import SOES
 from structformer.training import Callback, History, TrainingConfig
 
@@ -102,6 +104,16 @@ class StructFormerEstimator(BaseEstimator):
         """
         network = self._exact_model()
         return [network], [layer for layer in network.encoder.modules() if isinstance(layer, SOES)]
+
+    def _supporting(self, wanted: bool) -> AbstractContextManager[None]:
+        """While it lasts, what the networks return says how far each learned edge speaks for what is predicted."""
+        if not (wanted and hasattr(self, "predict")):
+            return nullcontext()
+        return supported(*self.graph_layers(), classes=self._tells_classes())
+
+    def _tells_classes(self) -> bool:
+        """Whether the networks' outputs are class scores."""
+        return hasattr(self, "classes_")
 
     def __getstate__(self) -> State:
         state: Any = super().__getstate__()

@@ -194,9 +194,19 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         place = self._outputs(graph, known)[1].outputs.argmax(-1).numpy()
         return self.classes_[place]
 
-    def learned_graph(self, X: Any) -> TokenGraph:
-        """Return the graph learned over the nodes of ``X``; ``labels`` are those known in training, else None."""
-        tokens, out, visible = self._outputs(X, None)
+    def learned_graph(self, X: Any, *, support: bool = True) -> TokenGraph:
+        """Return the graph learned over the nodes of ``X``; ``labels`` are those known in training, else None.
+
+        Edges also have their ``support``, how far they speak for what is predicted of the nodes, by which pictures show
+        them; ``support=False`` saves the pass backwards that this takes.
+
+        Raises:
+            ValueError: ``X`` cannot be read.
+            NotFittedError: Before `fit`.
+        """
+        check_is_fitted(self, "model_")
+        with self._supporting(support):
+            tokens, out, visible = self._outputs(X, None)
         labels = None
         if bool((visible >= 0).any()):
             labels = [None if c < 0 else self.classes_.tolist()[c] for c in visible.tolist()]

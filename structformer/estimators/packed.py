@@ -76,12 +76,15 @@ class PackedEstimator(StructFormerEstimator):
         self.verbose = verbose
         self.callbacks = callbacks
 
-    def learned_graph(self, X: Any) -> TokenGraph:
+    def learned_graph(self, X: Any, *, support: bool = True) -> TokenGraph:
         """Return the graph learned over the tokens of ``X``: who listens to whom, and how much.
 
         Tokens carry the data's own names where it has some. The graph is that of the last step; ``steps`` holds
         those of all steps, and in each step of a ReSSFormer those of all layers. Several sets or graphs share one
         TokenGraph, whose ``ptr`` says where each begins.
+
+        Where something is predicted, edges also have their ``support``, how far they speak for the prediction, by
+        which pictures show them; ``support=False`` saves the pass backwards that this takes.
 
         Raises:
             ValueError: ``X`` cannot be read.
@@ -89,7 +92,8 @@ class PackedEstimator(StructFormerEstimator):
         """
         check_is_fitted(self, "model_")
         tokens = self.tokenizer_.transform(X)
-        return joined_graph([out.encoded.graphs for out in self._run(tokens)], tokens)
+        with self._supporting(support):
+            return joined_graph([out.encoded.graphs for out in self._run(tokens)], tokens)
 
     def _run(self, tokens: TokenSet) -> Iterator[Any]:
         """What the network says of the sets, a batch at a time, in float64."""

@@ -50,11 +50,13 @@ def joined(
     degree = torch.cat([graph.rowptr.diff() for graph in graphs])
     weights = [graph.weight for graph in graphs if graph.weight is not None]
     given = [graph.given for graph in graphs if graph.given is not None]
+    support = [graph.support for graph in graphs if graph.support is not None]
     return TokenGraph(
         rowptr=torch.cat([degree.new_zeros(1), degree.cumsum(0)]),
         col=torch.cat([graph.col + start for graph, start in zip(graphs, starts, strict=True)]),
         num_sources=num_sources,
         weight=torch.cat(weights) if len(weights) == len(graphs) else None,
         given=torch.cat(given) if len(given) == len(graphs) else None,
+        support=torch.cat(support) if len(support) == len(graphs) else None,
         **fields,
     )

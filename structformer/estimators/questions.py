@@ -194,11 +194,13 @@ class QuestionAnswerer(ClassifierMixin, Base):
             found += [out.evidence[first : last - 1].numpy() for first, last in bounds]
         return found
 
-    def learned_graph(self, X: Any) -> TokenGraph:
+    def learned_graph(self, X: Any, *, support: bool = True) -> TokenGraph:
         """Return which sentences listened to which; a story's tokens are its sentences and then the question.
 
         Args:
             X: Pairs of a story and a question.
+            support: Whether edges also have their ``support``, how far they speak for the answer, by which pictures
+                show them; it takes a pass backwards.
 
         Returns:
             The graph of the last step, those of all in ``steps``; tokens are named by their texts, and ``ptr`` says
@@ -209,11 +211,15 @@ class QuestionAnswerer(ClassifierMixin, Base):
             NotFittedError: Before `fit`.
         """
         asked = read_asked(X)
-        parts = [out.encoded.graphs for out in self._run(asked)]
+        with self._supporting(support):
+            parts = [out.encoded.graphs for out in self._run(asked)]
         texts = [[*story, question] for story, question in asked]
         names = [text for story in texts for text in story]
         ptr = torch.tensor([0, *map(len, texts)]).cumsum(0)
         return joined_graph(parts, TokenSet(torch.zeros(len(names), 0), ptr=ptr, names=names))
+
+    def _tells_classes(self) -> bool:
+        return True
 
     def _run(self, asked: Any) -> Iterator[TextQAOutput]:
         model = self._exact_model()

@@ -303,12 +303,15 @@ class TableEstimator(StructFormerEstimator):
     def _predicted(self, X: Any) -> Float[np.ndarray, "rows outputs"]:
         return mean_outputs([*self._run(X)]).numpy()
 
-    def learned_graph(self, X: Any) -> TokenGraph:
+    def learned_graph(self, X: Any, *, support: bool = True) -> TokenGraph:
         """Return which training rows each row of ``X`` listens to, and how much.
 
         Targets are the rows of ``X``, sources the training rows; both carry the names of their index. Several
         networks are averaged. With several row steps the graph is that of the last, and ``steps`` holds those
         of all.
+
+        Where something is predicted, edges also have their ``support``, how far they speak for the prediction, by
+        which pictures show them; ``support=False`` saves the pass backwards that this takes.
 
         Raises:
             ValueError: ``X`` cannot be read, or the model has no row steps.
@@ -319,7 +322,8 @@ class TableEstimator(StructFormerEstimator):
             raise ValueError("rows listen to no other rows: row_steps is 0")
         cells = self.tokenizer_.transform(X)
         known = {"source_names": self.row_names_, "source_labels": self._source_labels()}
-        return row_graph(self._said(cells), len(self.row_names_), names=cells.set_names, **known)
+        with self._supporting(support):
+            return row_graph(self._said(cells), len(self.row_names_), names=cells.set_names, **known)
 
     def column_graph(self, X: Any) -> pd.DataFrame:
         """Return which columns attend to which: mean weight over the rows of ``X``, last cell step.

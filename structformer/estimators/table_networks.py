@@ -92,14 +92,20 @@ def _mean_graph(graphs: Sequence[TokenGraph]) -> TokenGraph:
     if len(graphs) == 1:
         return first
     keys = torch.cat([graph.row * graph.num_sources + graph.col for graph in graphs])
-    weights = torch.cat([graph.mean_weight() for graph in graphs]) / len(graphs)
     keys, place = keys.unique(return_inverse=True)
+
+    def mean(parts: list[Tensor]) -> Tensor:
+        values = torch.cat(parts) / len(graphs)
+        return values.new_zeros(len(keys)).index_add_(0, place, values)
+
+    support = [graph.support for graph in graphs if graph.support is not None]
     rowptr = torch.zeros_like(first.rowptr)
     rowptr[1:] = torch.bincount(keys // first.num_sources, minlength=first.num_targets).cumsum(0)
     return TokenGraph(
         rowptr=rowptr,
         col=keys % first.num_sources,
         num_sources=first.num_sources,
-        weight=weights.new_zeros(len(keys)).index_add_(0, place, weights),
+        weight=mean([graph.mean_weight() for graph in graphs]),
+        support=mean(support) if len(support) == len(graphs) else None,
         ptr=first.ptr,
     )

@@ -129,7 +129,7 @@ class ExplainedModel(nn.Module):
         with ExitStack() as stack:
             for network in self._networks:
                 stack.callback(network.register_forward_hook(relabel).remove)
-            return self._model.learned_graph(self._data)
+            return self._model.learned_graph(self._data, support=False)
 
     def _recorded(self) -> tuple[list[_Call], TokenGraph]:
         """Return what the networks are called with when the estimator is asked for its graph, and that graph."""
@@ -144,7 +144,7 @@ class ExplainedModel(nn.Module):
         with ExitStack() as stack:
             for network in self._networks:
                 stack.callback(network.register_forward_hook(record, with_kwargs=True).remove)
-            graph = self._model.learned_graph(self._data)
+            graph = self._model.learned_graph(self._data, support=False)
         return calls, graph
 
     def _outputs_order(self) -> Int[Tensor, "things"]:

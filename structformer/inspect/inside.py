@@ -123,7 +123,7 @@ def _of_estimator(model: Any, X: Any, network: int) -> Reasoning:
             tokens = NamedTokens(cells.ptr.numpy(), names, cells.set_names, columns)
             return _told(_chosen(entries, network), tokens, len(entries))
         with numbered(networks):
-            graph = model.learned_graph(X)
+            graph = model.learned_graph(X, support=False)
     assert graph.weight is not None
     entry = _chosen(entries, network)
     ptr = entry.ptr if graph.ptr is None else graph.ptr.numpy()

@@ -59,9 +59,9 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
     Raises:
         ValueError: The section has no graph.
     """
-    graph, limits = section.graph, limits or Limits()
-    if graph is None:
+    if section.graph is None:
         raise ValueError(f"the section {section.title!r} has no graph to draw")
+    limits, graph = limits or Limits(), section.graph.by()
     selection = select(graph, limits.nodes, section.token, seed, limits.sets)
     parts = [selection.targets, selection.sources]
     steps = edges_by_step(graph, selection, limits.edges)
@@ -92,6 +92,7 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         "colours": colours,
         "ringed": _ringed(section, parts[0]),
         "steps": steps,
+        "listened": listened(section.graph, selection, limits.edges),
         "note": selection.note,
     }
 
@@ -154,6 +155,11 @@ def edges_by_step(graph: TokenGraph, selection: Selection, most: int) -> list[di
         edges["total"] = len(drawn)
         steps.append(edges)
     return steps
+
+
+def listened(graph: TokenGraph, selection: Selection, most: int) -> list[dict[str, Any]] | None:
+    """The same by weight, of a graph whose edges are shown by their support; otherwise None."""
+    return None if graph.by() is graph else edges_by_step(graph, selection, most)
 
 
 def _places(

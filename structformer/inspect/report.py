@@ -94,7 +94,8 @@ def _least_bytes(section: Section, limits: Limits) -> int:
     if section.graph is not None:
         fields = 0 if section.data is None else min(section.data.shape[1], limits.fields)
         total += min(section.graph.num_targets, limits.nodes) * (40 + 3 * len(section.colours) + 7 * fields)
-        total += sum(15 * min(step.num_edges, limits.edges) for step in section.graph.steps)
+        kinds = 1 if section.graph.by() is section.graph else 2
+        total += sum(15 * kinds * min(step.num_edges, limits.edges) for step in section.graph.steps)
         if section.reasoning is not None and section.reasoning.routing is not None:
             active = section.reasoning.routing.chosen.shape[3]
             total += min(section.graph.num_targets, limits.nodes) * len(section.graph.steps) * 7 * active
@@ -117,7 +118,8 @@ def _view(section: Section, limits: Limits) -> dict[str, Any]:
     if section.evidence is not None:
         evidence, listened = evidence_view(section.evidence), section.evidence.graph
         view["evidence"] = evidence | {
-            "json": json_for_page({"steps": evidence["steps"]}),
+            "json": json_for_page({name: evidence[name] for name in ("steps", "listened")}),
+            "speaking": evidence["listened"] is not None,
             "steps": len(evidence["steps"]),
             "statistics": None if listened is None else statistics_table(listened),
         }
@@ -126,6 +128,7 @@ def _view(section: Section, limits: Limits) -> dict[str, Any]:
         view |= {
             "graph": json_for_page(picture),
             "steps": len(picture["steps"]),
+            "speaking": picture["listened"] is not None,
             "colours": [colour["name"] for colour in picture["colours"]],
             "note": picture["note"],
             "many": len(picture["names"]) > 60,

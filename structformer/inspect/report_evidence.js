@@ -1,7 +1,7 @@
 function startEvidence(root) {
   const data = root.querySelector("script");
   if (!data) return;
-  const { steps } = JSON.parse(data.textContent);
+  const graph = JSON.parse(data.textContent);
   const story = root.querySelector(".story");
   const arcs = root.querySelector(".arcs");
   const rows = [...root.querySelectorAll("li")];
@@ -10,7 +10,7 @@ function startEvidence(root) {
   const names = rows.map((row) => `${row.querySelector(".place").textContent} ${row.querySelector(".said").firstChild.textContent}`);
   const short = (place) => (rows[place].classList.contains("asks") ? "the question" : `sentence ${place + 1}`);
   // At first no more arcs than can be followed.
-  const edges = new Edges(root, steps, 2 * rows.length);
+  const edges = new Edges(root, graph, 2 * rows.length);
   let held = -1, middles = [];
 
   function measure() {

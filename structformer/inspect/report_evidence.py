@@ -11,7 +11,7 @@ from structformer.graph import TokenGraph
 from structformer.inspect.colours import shorten
 from structformer.inspect.evidence import Evidence
 from structformer.inspect.inside import Reasoning
-from structformer.inspect.picture import edges_by_step
+from structformer.inspect.picture import edges_by_step, listened
 from structformer.inspect.section import Section
 from structformer.inspect.selection import Selection
 
@@ -88,9 +88,11 @@ def evidence_view(evidence: Evidence) -> dict[str, Any]:
             for place, (sentence, weight) in enumerate(zip(evidence.sentences, weights, strict=True))
         ],
         "steps": [],
+        "listened": None,
     }
     if evidence.graph is not None:
         count = evidence.graph.num_targets
         everyone = Selection(np.arange(count), np.zeros(0, dtype=np.int64), [0, count])
-        view["steps"] = edges_by_step(evidence.graph, everyone, _MOST_EDGES)
+        view["steps"] = edges_by_step(evidence.graph.by(), everyone, _MOST_EDGES)
+        view["listened"] = listened(evidence.graph, everyone, _MOST_EDGES)
     return view

@@ -4,8 +4,7 @@ function startGraph(root) {
   const colourInput = root.querySelector(".colour");
   const findInput = root.querySelector(".find");
   const view = new View(canvas, graph);
-  // At first no more edges than a picture can bear.
-  const edges = new Edges(root, graph.steps, Math.min(3 * view.count, 2500));
+  const edges = new Edges(root, graph, Math.min(3 * view.count, 2500));
   const tip = new Tip(root, graph, view, edges);
   const ringed = new Set(graph.ringed);
   const lower = graph.names.map((name) => name.toLowerCase());

@@ -27,18 +27,30 @@ function weightText(value) {
   return value < 0.0005 ? "<0.001" : value.toFixed(3);
 }
 
-// The edges of the step chosen, and how many of them the smallest weight chosen leaves; the strongest come first.
+// The edges of the step chosen, and how many of them the smallest strength chosen leaves; the strongest come first.
+// They are as strong as they speak for the prediction, or as they weigh, where both are known.
 class Edges {
-  constructor(root, steps, most) {
-    this.steps = steps;
+  constructor(root, { steps, listened }, most) {
+    this.kinds = listened ? { support: steps, weight: listened } : { weight: steps };
+    this.most = most;
+    this.byInput = root.querySelector(".by");
     this.stepInput = root.querySelector(".step");
     this.thresholdInput = root.querySelector(".threshold");
     this.table = root.querySelector(".edges");
-    // The slider's places are spread over the weights of all steps, more of them where weights are large.
-    this.pool = steps.flatMap((step) => step.weight).sort((a, b) => b - a);
-    this.read();
+    this.begin();
+  }
+
+  // At first no more edges than a picture can bear.
+  begin() {
+    const kind = this.byInput ? this.byInput.value : "weight";
+    this.steps = this.kinds[kind];
+    this.table.querySelector("th.number").textContent = kind;
+    // The slider's places are spread over the strengths of all steps, more of them where these are large.
+    this.pool = this.steps.flatMap((step) => step.weight).sort((a, b) => b - a);
     let place = 0;
-    while (place < 99 && this.drawn > most) {
+    this.thresholdInput.value = place;
+    this.read();
+    while (place < 99 && this.drawn > this.most) {
       place += 1;
       this.thresholdInput.value = place;
       this.read();
@@ -48,6 +60,7 @@ class Edges {
   listen(changed) {
     const reread = () => { this.read(); changed(); };
     for (const input of [this.stepInput, this.thresholdInput]) if (input) input.addEventListener("input", reread);
+    if (this.byInput) this.byInput.addEventListener("change", () => { this.begin(); changed(); });
     this.table.addEventListener("toggle", changed);
   }
 

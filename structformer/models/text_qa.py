@@ -83,6 +83,11 @@ class TextQAOutput:
     encoded: Reasoned
 
     @property
+    def outputs(self) -> Float[Tensor, "stories answers"]:
+        """The logits, under the name that what other models predict has."""
+        return self.logits
+
+    @property
     def loss(self) -> Float[Tensor, ""]:
         """What the experts' routing adds to a training loss."""
         return self.encoded.loss

@@ -9,8 +9,9 @@ from torch_geometric.data import Data
 import structformer as sf
 from structformer.inspect import faithfulness
 from structformer.inspect.intervention import strongest, without
+from structformer.models.support import attributions, support
 
-ROWS = ["strongest", "random", "by gradient", "all but strongest", "all but random", "all"]
+ROWS = ["strongest", "random", "by weight", "by gradient", "all but strongest", "all but random", "all"]
 
 
 class Listener:
@@ -25,7 +26,7 @@ class Listener:
     def graph_layers(self):
         return [self.network], [self.network.structure]
 
-    def learned_graph(self, X):
+    def learned_graph(self, X, *, support=True):
         return self.network(self.x).encoded.graphs[-1]
 
     def predict(self, X):
@@ -66,13 +67,18 @@ def test_the_strongest_of_a_picture_are_those_before_anything_was_taken_out(monk
 
     monkeypatch.setattr(module, "without", spied)
     listener = Listener(steps=3)
-    shown = listener.network(listener.x).encoded.graphs
-    faithfulness(listener, None, share=0.3)
-    for graph, (heard, chosen) in zip(shown, removed[:3], strict=True):
-        assert torch.equal(heard.col, graph.col)
-        assert torch.equal(chosen, strongest(graph, graph.weight, 0.3))
+    network = listener.network
+    shown = network(listener.x).encoded.graphs
+    slopes = attributions(network, (listener.x,), {}, [network.structure], classes=False)
+    faithfulness(listener, None, share=0.3, repeats=1)
+    by_support, _, by_weight = removed[:3], removed[3:6], removed[6:9]
+    for step, graph in enumerate(shown):
+        assert torch.equal(by_support[step][0].col, graph.col)
+        assert torch.equal(by_support[step][1], strongest(graph, support(graph, slopes[step]), 0.3))
+        assert torch.equal(by_weight[step][1], strongest(graph, graph.weight, 0.3))
     # Weights of later steps change with what was taken out of the first.
-    assert not torch.equal(removed[2][1], strongest(removed[2][0], removed[2][0].weight, 0.3))
+    heard, chosen = by_weight[2]
+    assert not torch.equal(chosen, strongest(heard, heard.weight, 0.3))
 
 
 def test_the_table_of_a_classifier():
