@@ -1,7 +1,8 @@
 """Faithful graphs: do predictions hang on the edges that a picture of the learned graph shows as strong?
 
-A fifth of the edges is taken out of the learned graph of a fitted estimator: the strongest by the weights shown, as
-many at random, or those with the largest gradients. See `structformer.inspect.faithfulness`.
+A fifth of the edges is taken out of the learned graph of a fitted estimator: the strongest as pictures show them, by
+their support of the prediction; as many at random; those of the largest weights, or of the largest gradients. See
+`structformer.inspect.faithfulness`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ CARD = TaskCard(
     "edges. Credit data: 1,500 rows, the predictions of 450 new ones, whose graph is that to training rows. The "
     "change is the mean total variation distance of the class probabilities.",
     figures={
+        "weight": "the same by weight",
         "gradient": "the same by gradient",
         "kept": "without the others, over random",
         "change": "change, strongest",
@@ -91,9 +93,10 @@ def run(
 def measure(settings: FaithfulSettings, trial: Trial) -> Record:
     """Fit one model and take edges out of its graph."""
     model, asked = DATA[trial.data](trial.arm, settings.epochs, trial.seed)
-    graph, found = model.learned_graph(asked), faithfulness(model, asked, share=SHARE, seed=trial.seed)
+    graph, found = model.learned_graph(asked, support=False), faithfulness(model, asked, share=SHARE, seed=trial.seed)
     return {
         "score": float(found.ratio["strongest"]),
+        "weight": float(found.ratio["by weight"]),
         "gradient": float(found.ratio["by gradient"]),
         "kept": float(found.ratio["all but strongest"]),
         "change": float(found.change["strongest"]),

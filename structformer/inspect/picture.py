@@ -61,10 +61,10 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
     """
     if section.graph is None:
         raise ValueError(f"the section {section.title!r} has no graph to draw")
-    limits, graph = limits or Limits(), section.graph.by()
+    limits, graph = limits or Limits(), section.graph
     selection = select(graph, limits.nodes, section.token, seed, limits.sets)
     parts = [selection.targets, selection.sources]
-    steps = edges_by_step(graph, selection, limits.edges)
+    steps = edges_by_step(graph.by(), selection, limits.edges)
     place = _places(section, selection, steps, seed)
     captions, cells = _cells(section, selection)
     colours = [
@@ -92,7 +92,7 @@ def graph_picture(section: Section, limits: Limits | None = None, seed: int = 0)
         "colours": colours,
         "ringed": _ringed(section, parts[0]),
         "steps": steps,
-        "listened": listened(section.graph, selection, limits.edges),
+        "listened": listened(graph, selection, limits.edges),
         "note": selection.note,
     }
 
