@@ -16,7 +16,7 @@ setup(
     ext_modules=[
         Extension(
             f"structformer.ops._compiled_{name}",
-            ["structformer/ops/fused_kernels.cpp", "structformer/ops/geglu_kernels.cpp"],
+            [f"structformer/ops/{kernels}_kernels.cpp" for kernels in ("delta_memory", "fused", "geglu")],
             depends=["structformer/ops/exponential.h"],
             extra_compile_args=FLAGS + flags,
             extra_link_args=["-fopenmp"],

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from structformer.nn.convolution import ShortConvolution
 from structformer.nn.linear import Linear
-from structformer.nn.memory_chunks import chunkwise
 from structformer.nn.memory_naive import advance
+from structformer.nn.memory_paths import remember
 from structformer.nn.memory_signals import MemoryState, Signals
 from structformer.nn.packed import set_bounds
 from structformer.ops import Normalizer, normalize_rows
@@ -35,7 +35,8 @@ class DeepShallowMemoryConfig:
         convolution: Tokens that the short convolution of queries, keys and values sees; 0 is none.
         reflect: Whether writing may turn what stands under a key into its opposite, β up to 1 + g instead of 1, without
             which no state can count modulo two (Grazzi et al. 2024, arXiv 2411.12537).
-        chunk: Tokens worked on at once in training; the result does not depend on it.
+        chunk: Tokens worked on at once where there is no compiled recurrence (a GPU, an installation without a C++
+            compiler); the result does not depend on it.
         normalizer: How affinities to slots become weights of the read-out: "softmax", "sparsemax", "entmax15" or the α
             of α-entmax.
         deep: False leaves the deep states out: a gated delta rule.
@@ -95,7 +96,7 @@ class DeepShallowMemory(nn.Module):
     head are brought to one size, gated by σ(W h) and mixed. Keys begin as the queries of the token before, so that a
     token that is met again recalls what followed it last time (induction heads, arXiv 2209.11895).
 
-    `forward` works on chunks of tokens, `step` on one token a set, with the same results.
+    `forward` reads many tokens (`memory_paths` has its ways), `step` one token a set, with the same results.
 
     Examples:
         >>> memory = DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=4, slots=5))
@@ -157,7 +158,7 @@ class DeepShallowMemory(nn.Module):
         state = self.start(len(ptr) - 1) if state is None else self._checked(state, len(ptr) - 1)
         signals, line = self.signals(h, ptr, state.line)
         with torch.autocast(h.device.type, enabled=False):
-            out, state = chunkwise(signals, ptr, state, self.config.chunk)
+            out, state = remember(signals, ptr, state, self.config.chunk)
         return self._leave(out, h), replace(state, line=line)
 
     def step(

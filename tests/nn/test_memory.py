@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from structformer.nn.memory import DeepShallowMemory, DeepShallowMemoryConfig
 from structformer.nn.memory_chunks import chunkwise
 from structformer.nn.memory_signals import MemoryState, Signals
-from structformer.ops import naive
+from structformer.ops import compiled, naive
 
 WIDTH, HEADS, CHANNELS, SLOTS, WRITES, READS = 13, 3, 5, 7, 2, 3
 PTR = torch.tensor([0, 7, 7, 8, 10, 23])  # sets of 7, 0, 1, 2 and 13 tokens
@@ -22,6 +22,13 @@ VARIANTS = {
     "no reflection": {"reflect": False},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+
+
+@pytest.fixture(autouse=True, params=[True, False] if compiled.available() else [False], ids=str)
+def _kernels(request, monkeypatch):
+    """With the compiled recurrence and without it."""
+    if not request.param:
+        monkeypatch.setattr(compiled, "_library", lambda: None)
 
 
 def layer(**changes):

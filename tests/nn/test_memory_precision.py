@@ -4,10 +4,18 @@ import torch
 from structformer.nn.memory import DeepShallowMemory, DeepShallowMemoryConfig
 from structformer.nn.memory_chunks import chunkwise
 from structformer.nn.memory_naive import advance
+from structformer.ops import compiled
 
 WIDTH, CHUNK = 13, 4
 PTR = torch.tensor([0, 7, 7, 8, 10, 23])
 SETS, TOKENS = 5, 23
+
+
+@pytest.fixture(autouse=True, params=[True, False] if compiled.available() else [False], ids=str)
+def _kernels(request, monkeypatch):
+    """With the compiled recurrence and without it."""
+    if not request.param:
+        monkeypatch.setattr(compiled, "_library", lambda: None)
 
 
 def layer(writes=2):
