@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from structformer.nn.packed import set_bounds
 from structformer.ops.segment import row_index
+from structformer.ops.short_convolution import short_convolution, short_convolution_serves
 
 
 class ShortConvolution(nn.Module):
@@ -60,6 +61,8 @@ class ShortConvolution(nn.Module):
         if tuple(state.shape) != (sets, past, self.width):
             wanted = [sets, past, self.width]
             raise ValueError(f"state must be [sets, size - 1, width], {wanted} (got {list(state.shape)})")
+        if short_convolution_serves(h, self.weight, state):
+            return short_convolution(h, self.weight, ptr, state)
         # Each set's tokens behind its earlier inputs, in one line: no window then reaches into another set.
         number, back = torch.arange(sets, device=h.device), torch.arange(past, device=h.device)
         place = torch.arange(len(h), device=h.device) + (row_index(ptr, len(h)) + 1) * past

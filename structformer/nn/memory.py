@@ -197,21 +197,21 @@ class DeepShallowMemory(nn.Module):
         if not self.config.deep:
             none = query[..., :0]
             return Signals(query, key, value, keeps[0], writes[0], keeps[0], writes[0], none, none), line
-        take = self._affinity(key, self.config.writes).softmax(-1)
-        scores = self._affinity(query, self.config.reads)
-        rowptr = torch.arange(0, scores.numel() + 1, self.config.slots, device=h.device)
-        read = normalize_rows(scores.flatten(), rowptr, self.config.normalizer).view_as(scores)
+        take = self._shares(key, self.config.writes, "softmax")
+        read = self._shares(query, self.config.reads, self.config.normalizer)
         return Signals(query, key, value, keeps[0], writes[0], keeps[1], writes[1], take, read), line
 
-    def _affinity(
-        self, x: Float[Tensor, "tokens heads channels"], count: int
+    def _shares(
+        self, x: Float[Tensor, "tokens heads channels"], count: int, normalizer: Normalizer
     ) -> Float[Tensor, "tokens heads slots"]:
-        """Return e^τ ⟨x, c_m⟩ for the nearest slots, −∞ for the others."""
+        """Return the nearest slots' affinities e^τ ⟨x, c_m⟩ as weights, and zero for the others."""
         center = _full(self.log_sharpness).exp()[:, None, None] * self.center
         with torch.autocast(x.device.type, enabled=False):
             affinity = torch.einsum("thc,hmc->thm", x, center)
         best, slot = affinity.topk(count)
-        return torch.full_like(affinity, float("-inf")).scatter(-1, slot, best)
+        rowptr = torch.arange(0, best.numel() + 1, count, device=x.device)
+        shares = normalize_rows(best.flatten(), rowptr, normalizer).view_as(best)
+        return torch.zeros_like(affinity).scatter(-1, slot, shares)
 
     def _leave(
         self, out: Float[Tensor, "tokens heads channels"], h: Float[Tensor, "tokens width"]

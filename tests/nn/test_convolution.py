@@ -4,11 +4,19 @@ import pytest
 import torch
 
 from structformer.nn.convolution import ShortConvolution
+from structformer.ops import compiled
 
 WIDTH = 5
 PTR = torch.tensor([0, 7, 7, 8, 10, 23])  # sets of 7, 0, 1, 2 and 13 tokens
 SETS, TOKENS = 5, 23
 SIZES = pytest.mark.parametrize("size", [1, 2, 3, 5])
+
+
+@pytest.fixture(autouse=True, params=[True, False] if compiled.available() else [False], ids=str)
+def _kernels(request, monkeypatch):
+    """With the compiled kernels and without them."""
+    if not request.param:
+        monkeypatch.setattr(compiled, "_library", lambda: None)
 
 
 def random(rng, *shape):
