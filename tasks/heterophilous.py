@@ -37,12 +37,14 @@ _NETWORK = (
     {"residual": True, "layers": 5, "learning_rate": 3e-3, "dropout": 0.2},
 )
 _OURS = ({}, {"dropout": 0.2}, {"steps": 5}, {"steps": 5, "dropout": 0.2})
-_TRAINED = {"epochs": 300, "patience": 60, "weight_decay": 0.0, "hidden": 64}
+# As long for all.
+_LENGTH = {"epochs": 300, "patience": 60}
+_TRAINED = {**_LENGTH, "weight_decay": 0.0, "hidden": 64}
 ARMS: Sequence[NodeArm] = (
-    ours("soes, both", *_OURS, epochs=100),
-    ours("soes, given", *_OURS, epochs=100, edges="given"),
-    ours("soes, learned", *_OURS, epochs=100, edges="learned"),
-    ours("ressformer, both", *_OURS, epochs=100, model="ressformer"),
+    ours("soes, both", *_OURS, **_LENGTH),
+    ours("soes, given", *_OURS, edges="given", **_LENGTH),
+    ours("soes, learned", *_OURS, edges="learned", **_LENGTH),
+    ours("ressformer, both", *_OURS, model="ressformer", **_LENGTH),
     network("GCN", *_NETWORK, kind="gcn", **_TRAINED),
     network("GAT", *_NETWORK, kind="gat", **_TRAINED),
     network("GraphSAGE", *_NETWORK, kind="sage", **_TRAINED),
