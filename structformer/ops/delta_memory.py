@@ -243,7 +243,7 @@ def _run(
 
 
 def _macs(take: Tensor, read: Tensor, key: Tensor) -> tuple[int, int]:
-    """Return the products of a state and a vector that a forward and a backward pass take, times channels²."""
+    """Return how often a forward and a backward pass multiply and add."""
     tokens, heads, channels = key.shape
     square, shares = channels * channels, (int((x != 0).sum()) for x in (take, read))
     taken, given = shares
