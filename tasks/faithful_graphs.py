@@ -93,7 +93,10 @@ def run(
 def measure(settings: FaithfulSettings, trial: Trial) -> Record:
     """Fit one model and take edges out of its graph."""
     model, asked = DATA[trial.data](trial.arm, settings.epochs, trial.seed)
-    graph, found = model.learned_graph(asked, support=False), faithfulness(model, asked, share=SHARE, seed=trial.seed)
+    graph, found = (
+        model.learned_graph(asked, support=False),
+        faithfulness(model, asked, share=SHARE, seed=trial.seed),
+    )
     return {
         "score": float(found.ratio["strongest"]),
         "weight": float(found.ratio["by weight"]),
