@@ -100,6 +100,25 @@ def test_signatures_say_shapes():
     assert readable("Int[np.ndarray, ' nodes'] | Float[Tensor, '']") == "Int[ndarray, nodes] | Float"
 
 
+def test_properties_say_shapes():
+    pytest.importorskip("sphinx")
+    from docutils import nodes
+    from docutils.utils import new_document
+    from sphinx import addnodes
+
+    page, signature = new_document("page"), addnodes.desc_signature()
+    annotations = {
+        ": Float[Tensor, 'edges *heads']": ": Float[edges, *heads]",
+        ": tuple[str, ...]": ": tuple[str, ...]",
+    }
+    for written in annotations:
+        parts = addnodes.desc_annotation("", "", nodes.Text(written[:5]), nodes.Text(written[5:]))
+        signature += [addnodes.desc_name("", "name"), parts]
+    page += signature
+    extension("shapes").on_page(None, page)
+    assert [part.astext() for part in page.findall(addnodes.desc_annotation)] == [*annotations.values()]
+
+
 def test_docstrings_keep_their_marks():
     pytest.importorskip("sphinx")
     lines = [

@@ -59,9 +59,14 @@ def on_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, line
         lines[number] = "".join(parts).replace("mathematics.md", ":doc:`the mathematics </mathematics>`")
 
 
-def without_links(app: Sphinx, doctree: nodes.document) -> None:
-    """Called for each page read: names of dimensions in signatures are no names of classes."""
+def on_page(app: Sphinx, doctree: nodes.document) -> None:
+    """Called for each page read: names of dimensions in signatures are no names of classes; properties say shapes."""
     for signature in doctree.findall(addnodes.desc_signature):
+        for annotation in signature.findall(addnodes.desc_annotation):
+            # Autodoc writes these itself and asks nobody.
+            text = annotation.astext()
+            if (short := readable(text)) != text:
+                annotation.children = [nodes.Text(short)]
         for link in list(signature.findall(addnodes.pending_xref)):
             target = link.get("reftarget", "")
             if target.islower() and "." not in target and not hasattr(builtins, target):
@@ -89,6 +94,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     named_attributes()
     app.connect("autodoc-process-signature", on_signature)
     app.connect("autodoc-process-docstring", on_docstring, priority=900)  # after napoleon
-    app.connect("doctree-read", without_links)
+    app.connect("doctree-read", on_page)
     app.connect("autodoc-skip-member", is_foreign)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
