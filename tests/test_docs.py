@@ -114,6 +114,12 @@ def test_properties_say_shapes():
     for written in annotations:
         parts = addnodes.desc_annotation("", "", nodes.Text(written[:5]), nodes.Text(written[5:]))
         signature += [addnodes.desc_name("", "name"), parts]
+    both = addnodes.desc_annotation("", ": ")
+    for condition, name in (("resolved", "Int"), ("*", "jaxtyping.Int")):
+        both += addnodes.pending_xref_condition("", "", nodes.Text(name), condition=condition)
+    both += nodes.Text("[Tensor, 'rows']")
+    annotations[both.astext()] = ": Int[rows]"
+    signature += both
     page += signature
     extension("shapes").on_page(None, page)
     assert [part.astext() for part in page.findall(addnodes.desc_annotation)] == [*annotations.values()]

@@ -63,14 +63,21 @@ def on_page(app: Sphinx, doctree: nodes.document) -> None:
     """Called for each page read: names of dimensions in signatures are no names of classes; properties say shapes."""
     for signature in doctree.findall(addnodes.desc_signature):
         for annotation in signature.findall(addnodes.desc_annotation):
-            # Autodoc writes these itself and asks nobody.
-            text = annotation.astext()
+            # Autodoc writes these itself and asks nobody; of names that may become links it writes two forms.
+            text = "".join(part.astext() for part in annotation.findall(nodes.Text) if is_shown(part))
             if (short := readable(text)) != text:
                 annotation.children = [nodes.Text(short)]
         for link in list(signature.findall(addnodes.pending_xref)):
             target = link.get("reftarget", "")
             if target.islower() and "." not in target and not hasattr(builtins, target):
                 link.replace_self(nodes.Text(target))
+
+
+def is_shown(text: nodes.Text) -> bool:
+    """Whether a text stands on the page whether or not the name that it belongs to becomes a link."""
+    return (
+        not isinstance(text.parent, addnodes.pending_xref_condition) or text.parent["condition"] == "resolved"
+    )
 
 
 def is_foreign(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

@@ -93,7 +93,7 @@ class ASAM(nn.Module):
 
     @property
     def alpha(self) -> Float[Tensor, "heads"]:
-        """The α of each head's α-entmax: 1 is softmax, 2 sparsemax, and what is learned lies between the two."""
+        """The α of each head's α-entmax; 1 is softmax, 2 sparsemax, and what is learned lies between the two."""
         if self.alpha_logit is not None:
             return self.LEAST_ALPHA + (2 - self.LEAST_ALPHA) * self.alpha_logit.sigmoid()
         like = self.query.weight
