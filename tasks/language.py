@@ -31,7 +31,7 @@ from .language_data import (
     word_perplexity,
 )
 from .runs import Record
-from .sequence_arms import ARMS, ATTENTION, RSA, Arm, build
+from .sequence_arms import ARMS, ATTENTION, BOTH, RSA, Arm, build
 from .sequence_training import Batch, answer_losses
 from .sweeps import TRAINING, best_rates, generator, shared, sweep
 from .task_card import TaskCard
@@ -61,6 +61,7 @@ class LanguageSettings:
     """
 
     arms: tuple[str, ...] = (
+        BOTH,
         ATTENTION,
         RSA,
         "transformer",
@@ -91,7 +92,7 @@ CARD = TaskCard(
     title="Language modelling",
     family="language",
     measure="bits per byte",
-    headline=ATTENTION,
+    headline=BOTH,
     better="lower",
     protocol="Tiny-shakespeare as bytes (the first 90% to learn from, 5% to choose by, the last 5% to be asked for), "
     "WikiText-2 as 2,048 byte pairs learned from its training part. Arms of 300,000 parameters read the same 1,000 "
