@@ -60,6 +60,11 @@ def test_the_graph_is_over_sentences_and_questions_by_name(model):
     assert graph.names[:3] == [*asked[0][0], asked[0][1]]
     assert len(graph.steps) == 2
     assert ((graph.row // 3) == (graph.col // 3)).all(), "no sentence listens to another story"
+    for step in graph.steps:
+        spoken = np.bincount(step.row, step.support, step.num_targets)
+        assert np.all(np.isclose(spoken, 1) | (spoken == 0))
+    assert graph.steps[0].support.sum() > 0
+    assert all(step.support is None for step in model.learned_graph(asked, support=False).steps)
 
 
 def test_it_can_be_looked_into(model):
