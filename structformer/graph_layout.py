@@ -14,7 +14,7 @@ def layout(
     seed: int = 0,
     radii: Float[np.ndarray, "nodes"] | None = None,
 ) -> Float[np.ndarray, "nodes 2"]:
-    """Place nodes so that those joined are near, and parts that nothing joins are side by side.
+    """Place nodes so that those joined are near, the stronger the nearer, and parts that nothing joins side by side.
 
     Args:
         pairs: Nodes that an edge joins, each pair once.
@@ -27,7 +27,8 @@ def layout(
     drawing.add_nodes_from(range(nodes))
     strongest = weight.max() if len(weight) and weight.max() > 0 else 1.0
     for (a, b), value in zip(pairs.tolist(), weight.tolist(), strict=True):
-        drawing.add_edge(a, b, weight=max(value / strongest, 0.02) ** 0.5)
+        pull = max(value / strongest, 0.02) ** 0.5
+        drawing.add_edge(a, b, pull=pull, away=1 / pull)
     parts = [sorted(part) for part in nx.connected_components(drawing)]
     placed = [
         _part(drawing.subgraph(part), part, seed, None if radii is None else radii[part]) for part in parts
@@ -55,9 +56,9 @@ def _part(part: nx.Graph, nodes: list[int], seed: int, radii: np.ndarray | None)
         return np.zeros((1, 2))
     # Kamada-Kawai spreads small graphs best; it needs all distances, so not large ones.
     if len(nodes) <= 100:
-        places: dict[int, Any] = nx.kamada_kawai_layout(part, weight=None)
+        places: dict[int, Any] = nx.kamada_kawai_layout(part, weight="away")
     else:
-        places = nx.spring_layout(part, seed=seed, k=1.6 / len(nodes) ** 0.5, iterations=120)
+        places = nx.spring_layout(part, weight="pull", seed=seed, k=1.6 / len(nodes) ** 0.5, iterations=120)
     xy = np.array([places[node] for node in nodes])
     xy -= xy.mean(0)
     axes = np.linalg.svd(xy, full_matrices=False)[2]

@@ -50,7 +50,7 @@ def draw(
         labels: One label for each target, shown as colour; by default the graph's own. Many
             different numbers make a scale, all else makes classes.
         threshold: Weaker lines are not drawn. By default all are, or if there are more
-            than six for each node drawn, that many of the strongest.
+            than six for each node drawn, that many of the strongest, and each node's strongest.
         max_nodes: How many tokens are drawn one by one.
         large: What is drawn of more tokens than that, as the title says. `"communities"`: up to
             40 of them as discs, the area being the number of tokens, a pie the shares of their labels,
@@ -70,10 +70,11 @@ def draw(
     graph = by(graph, strength)
     shown = select([graph], threshold, max_nodes, large, seed)
     own = ax is None
+    places, radii = _placed(shown, seed)
     if ax is None:
-        ax = _figure(1, 1, 8, 6.5)[0]
+        ax = _figure(1, 1, 8, _height(places, radii, 8, 6.5))[0]
     ink = _ink_on(ax)
-    scene = _Scene.of(graph, shown, labels, seed, ax)
+    scene = _Scene.of(graph, shown, labels, places, radii, ax)
     scene.fill(ax, shown.steps[0])
     ax.set_title(scene.title(), fontsize=9, color=ink)
     explain(ax, ax, shown, scene.colours, ink, own)
@@ -119,8 +120,11 @@ def draw_steps(
     shown = select(steps, threshold, max_nodes, large, seed)
     columns = min(columns, len(steps))
     rows = -(-len(steps) // columns)
-    axes = _figure(rows, columns, max(3.4 * columns, 4.5), 3.2 * rows + 0.5)
-    scene = _Scene.of(graph, shown, labels, seed, axes[0])
+    places, radii = _placed(shown, seed)
+    width = max(3.4 * columns, 4.5)
+    height = _height(places, radii, width / columns, 3.2)
+    axes = _figure(rows, columns, width, height * rows + 0.5)
+    scene = _Scene.of(graph, shown, labels, places, radii, axes[0])
     for number, (ax, edges) in enumerate(zip(axes, shown.steps, strict=False), 1):
         noun = "link" if shown.grouped else "line"
         drawn = f"{len(edges.pairs):,} {noun}{'' if len(edges.pairs) == 1 else 's'}"
@@ -145,6 +149,21 @@ def _figure(rows: int, columns: int, width: float, height: float) -> "list[Axes]
     # White under every style: the colours were chosen for paper.
     figure = plt.figure(figsize=(width, height), layout="constrained", facecolor="white")
     return figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+
+
+def _placed(shown: Selection, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Where nodes lie, and the radii of communities."""
+    radii = (shown.sizes / shown.sizes.mean()) ** 0.5 if shown.grouped else None
+    return layout(shown.union.pairs, shown.union.weight, len(shown.sizes), seed, radii), radii
+
+
+def _height(places: np.ndarray, radii: np.ndarray | None, width: float, most: float) -> float:
+    """Inches that a picture of these places needs where it is so wide: no more paper than nodes and words fill."""
+    if len(places) < 2:
+        return 0.6 * most
+    reach = 0.0 if radii is None else radii[:, None]
+    across, up = (places + reach).max(0) - (places - reach).min(0)
+    return float(np.clip(width * up / max(across, 1e-9) + 0.8, 0.5 * most, most))
 
 
 def _settle(ax: "Axes") -> None:
@@ -189,10 +208,16 @@ class _Scene:
     span: "Normalize"
 
     @classmethod
-    def of(cls, graph: "TokenGraph", shown: Selection, labels: Any, seed: int, ax: "Axes") -> "_Scene":
+    def of(
+        cls,
+        graph: "TokenGraph",
+        shown: Selection,
+        labels: Any,
+        places: np.ndarray,
+        radii: np.ndarray | None,
+        ax: "Axes",
+    ) -> "_Scene":
         """A scene for axes as large as `ax`; of communities the area, of tokens the size on paper is fixed."""
-        radii = (shown.sizes / shown.sizes.mean()) ** 0.5 if shown.grouped else None
-        places = layout(shown.union.pairs, shown.union.weight, len(shown.sizes), seed, radii)
         extent, tokens = ax.get_window_extent(), shown.tokens
         points = extent.width * extent.height * (72 / ax.figure.dpi) ** 2
         area = float(np.clip(0.032 * points / max(len(tokens), 1), 14, 190))

@@ -147,11 +147,17 @@ def _lines(matrix: sp.coo_matrix, node: np.ndarray, grouped: bool) -> Edges:
 def _strong(edges: Edges, threshold: float | None, nodes: int) -> tuple[Edges, str]:
     """The edges strong enough to be drawn, and what to say of it."""
     total, most = len(edges.pairs), EDGES_PER_NODE * nodes
+    note = ""
     if threshold is not None:
         strong = np.flatnonzero(edges.weight >= threshold)
     else:
-        strong = np.sort(np.argsort(-edges.weight, kind="stable")[:most])
-    note = f"the {len(strong):,} strongest of {total:,} edges" if len(strong) < total else ""
+        ranked = np.argsort(-edges.weight, kind="stable")
+        # A node whose edges are all weak keeps one: it would seem to be joined to nothing.
+        own = ranked[np.unique(edges.pairs[ranked], return_index=True)[1] // 2]
+        strong = np.union1d(ranked[:most], own)
+        note = " and each node's strongest" if len(strong) > most else ""
+    shown = len(strong) if threshold is not None else min(len(strong), most)
+    note = f"the {shown:,} strongest of {total:,} edges{note}" if len(strong) < total else ""
     return Edges(edges.pairs[strong], edges.weight[strong]), note
 
 

@@ -52,3 +52,13 @@ def test_the_same_seed_gives_the_same_places_and_nodes_near_those_they_are_joine
     assert np.array_equal(one, other)
     joined = np.linalg.norm(one[pairs[:, 0]] - one[pairs[:, 1]], axis=1).mean()
     assert joined < 0.5 * np.linalg.norm(one[:, None] - one[None], axis=2).mean()
+
+
+def test_strong_edges_are_short_among_weak_ones():
+    """Two groups that every node of one joins to every node of the other, but weakly, are two groups to see."""
+    nodes = 20
+    pairs = np.array([(a, b) for a in range(nodes) for b in range(a)])
+    inside = (pairs[:, 0] < 10) == (pairs[:, 1] < 10)
+    xy = layout(pairs, np.where(inside, 1.0, 0.01), nodes)
+    length = np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1)
+    assert length[inside].max() < length[~inside].min()

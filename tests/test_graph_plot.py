@@ -53,6 +53,14 @@ def test_without_axes_a_figure_is_made():
     plt.close(ax.figure)
 
 
+def test_a_figure_of_its_own_is_as_high_as_what_it_shows():
+    path = TokenGraph.from_networkx(nx.path_graph(9))
+    across, round_ = path.plot().figure, ring(9).plot().figure
+    assert across.get_figheight() < 0.6 * round_.get_figheight()
+    assert across.get_figwidth() == round_.get_figwidth()
+    plt.close("all")
+
+
 def test_names_only_where_there_is_room():
     assert [text.get_text() for text in ring(5).plot(new_axes()).texts] == ["0", "1", "2", "3", "4"]
     assert len(ring(150).plot(new_axes()).texts) <= 60

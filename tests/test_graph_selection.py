@@ -65,6 +65,21 @@ def test_without_a_threshold_the_strongest_lines_are_kept(random_graph, edges: i
     assert select([graph], 2.0, 300).steps[0].pairs.shape == (0, 2)
 
 
+def test_a_node_of_weak_edges_alone_keeps_its_strongest():
+    # Eighteen nodes all joined strongly, one hanging on two weak edges.
+    pairs = torch.tensor([(a, b) for a in range(18) for b in range(a)] + [(18, 3), (18, 5)]).T
+    weight = torch.ones(pairs.shape[1])
+    weight[-2:] = torch.tensor([1e-4, 1e-3])
+    shown = select([TokenGraph.from_edge_index(pairs, 19, weight)], None, 300)
+    lines = shown.steps[0].pairs.tolist()
+    assert [5, 18] in lines
+    assert [3, 18] not in lines
+    assert len(lines) == 19 * EDGES_PER_NODE + 1
+    assert shown.notes == ("the 114 strongest of 155 edges and each node's strongest",)
+    asked = select([TokenGraph.from_edge_index(pairs, 19, weight)], 0.5, 300).steps[0]
+    assert asked.pairs.max() < 18, "who asks for a threshold gets it"
+
+
 def test_sources_of_a_bipartite_graph_are_numbered_after_its_targets():
     graph = TokenGraph.from_edge_index(torch.tensor([[4, 0], [1, 0]]), 2, num_sources=5)
     shown = select([graph], None, 10)
