@@ -122,8 +122,8 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 def source_digest() -> str:
     """Return a short digest of the code that benchmarks measure or consist of; another code, another digest."""
     library, tasks = Path(structformer.__file__).parent, Path(__file__).parent
-    files = [library / "graph.py", *tasks.rglob("*.py")]
-    files += [file for part in ("ops", "nn", "models") for file in (library / part).rglob("*.py")]
+    parts = [tasks, *(library / part for part in ("graph", "ops", "nn", "models"))]
+    files = [file for part in parts for file in part.rglob("*.py")]
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(file.name.encode() + file.read_bytes())

@@ -32,6 +32,7 @@ PUBLIC = {
 UNTESTED = {
     "structformer",
     "structformer.estimators",
+    "structformer.graph",
     "structformer.inspect",
     "structformer.inspect.embed",
     "structformer.inspect.report_tables",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from structformer.graph_colours import PALETTE, shorten
-from structformer.graph_texts import INK
+from structformer.graph.colours import PALETTE, shorten
+from structformer.graph.texts import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

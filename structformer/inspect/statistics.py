@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from structformer.graph import Labels, TokenGraph
-from structformer.graph_labels import label_codes
+from structformer.graph.labels import label_codes
 
 
 def graph_statistics(

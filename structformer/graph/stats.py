@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from structformer.graph_labels import homophily
+from structformer.graph.labels import homophily
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph

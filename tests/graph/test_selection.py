@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.graph_selection import EDGES_PER_NODE, MOST_COMMUNITIES, select
+from structformer.graph.selection import EDGES_PER_NODE, MOST_COMMUNITIES, select
 
 
 def test_both_directions_of_a_pair_are_one_line_of_the_greater_weight():

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from structformer import markup
-from structformer.graph_colours import colouring
-from structformer.graph_stats import summarize
-from structformer.graph_structure import between, by
+from structformer.graph.colours import colouring
+from structformer.graph.stats import summarize
+from structformer.graph.structure import between, by
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph
@@ -41,7 +41,7 @@ def to_html(graph: "TokenGraph") -> str:
     tables = [markup.table(rows), _strongest(graph, "support" if speaking else "weight")]
     if graph.num_edges > MOST_DRAWN:
         return markup.block(title, subtitle, tables, "Too large for a picture at a glance; plot() draws it.")
-    from structformer.graph_svg import picture
+    from structformer.graph.svg import picture
 
     meaning = "the more an edge speaks for the prediction" if speaking else "the greater the weight"
     drawn, note = picture(graph, colours, meaning)

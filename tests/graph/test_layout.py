@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from structformer.graph_layout import layout
+from structformer.graph.layout import layout
 
 NONE = np.zeros((0, 2), dtype=np.int64)
 

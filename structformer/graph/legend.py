@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from structformer.graph_colours import PALETTE, UNKNOWN, Colouring, shorten
-from structformer.graph_selection import Selection
-from structformer.graph_texts import INK
+from structformer.graph.colours import PALETTE, UNKNOWN, Colouring, shorten
+from structformer.graph.selection import Selection
+from structformer.graph.texts import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from structformer import markup
-from structformer.graph_colours import PALETTE, UNKNOWN, Colouring
-from structformer.graph_discs import captions, means, shares
-from structformer.graph_layout import layout
-from structformer.graph_selection import Edges, Selection, select
-from structformer.graph_texts import find_room
+from structformer.graph.colours import PALETTE, UNKNOWN, Colouring
+from structformer.graph.discs import captions, means, shares
+from structformer.graph.layout import layout
+from structformer.graph.selection import Edges, Selection, select
+from structformer.graph.texts import find_room
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph

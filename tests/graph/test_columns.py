@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from structformer.graph_plot import plot_columns
+from structformer.graph import plot_columns
 
 mpl.use("Agg")
 

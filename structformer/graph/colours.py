@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from structformer.graph_labels import as_array, label_codes
+from structformer.graph.labels import as_array, label_codes
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from structformer.graph_convert import node_keys
-from structformer.graph_labels import as_array
+from structformer.graph.convert import node_keys
+from structformer.graph.labels import as_array
 from structformer.writing import replacing, writable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from structformer.graph_texts import find_room, write_names
+from structformer.graph.texts import find_room, write_names
 
 HALF = np.array([4.0, 1.5])
 

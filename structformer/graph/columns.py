@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from structformer.graph_colours import shorten
+from structformer.graph.colours import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

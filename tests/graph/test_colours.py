@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from structformer.graph import TokenGraph
-from structformer.graph_colours import OTHERS, PALETTE, Colouring, colouring, shorten
+from structformer.graph.colours import OTHERS, PALETTE, Colouring, colouring, shorten
 
 
 def path(tokens: int) -> TokenGraph:

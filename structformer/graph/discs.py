@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from structformer.graph_colours import PALETTE, UNKNOWN, Colouring, shorten
-from structformer.graph_selection import Selection
-from structformer.graph_structure import hubs
-from structformer.graph_texts import write_names
+from structformer.graph.colours import PALETTE, UNKNOWN, Colouring, shorten
+from structformer.graph.selection import Selection
+from structformer.graph.structure import hubs
+from structformer.graph.texts import write_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

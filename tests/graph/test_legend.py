@@ -5,9 +5,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from structformer.graph import TokenGraph
-from structformer.graph_colours import PALETTE, UNKNOWN, Colouring, colouring
-from structformer.graph_legend import MARKERS, explain, look
-from structformer.graph_selection import select
+from structformer.graph.colours import PALETTE, UNKNOWN, Colouring, colouring
+from structformer.graph.legend import MARKERS, explain, look
+from structformer.graph.selection import select
 
 
 def explained(labels, max_nodes=300):

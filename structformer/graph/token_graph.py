@@ -13,19 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from structformer import (
-    graph_convert,
-    graph_export,
-    graph_html,
-    graph_labels,
-    graph_order,
-    graph_plot,
-    graph_stats,
-    graph_structure,
-)
-from structformer.graph_labels import Labels
+from structformer.graph import convert, export, html, order, stats, structure
+from structformer.graph.labels import homophily
+from structformer.graph.plot import draw, draw_steps
 
-__all__ = ["Labels", "TokenGraph"]
+__all__ = ["TokenGraph"]
 
 T = TypeVar("T")
 
@@ -115,7 +107,7 @@ class TokenGraph:
         order to the edge it came from, so that `weight[perm]` are the transposed weights.
         """
         if "transpose" not in self._pattern:
-            self._pattern["transpose"] = graph_order.by_source(self.rowptr, self.col, self.num_sources)
+            self._pattern["transpose"] = order.by_source(self.rowptr, self.col, self.num_sources)
         return self._pattern["transpose"]
 
     @property
@@ -177,7 +169,7 @@ class TokenGraph:
 
         Sparsemax and entmax give many edges a weight of exactly zero: nothing is heard over those.
         """
-        return graph_stats.active(self)
+        return stats.active(self)
 
     def mean_weight(self) -> Float[Tensor, "edges"]:
         """`[edges]` weight of each edge averaged over heads; ones when the graph has no weights."""
@@ -198,40 +190,40 @@ class TokenGraph:
         return self.entropy().exp()
 
     # What follows is written, with its documentation, in the module that its name is taken from.
-    from_edge_index = classmethod(graph_convert.from_edge_index)
-    from_scipy = classmethod(graph_convert.from_scipy)
-    from_networkx = classmethod(graph_convert.from_networkx)
-    from_pyg = classmethod(graph_convert.from_pyg)
-    to_scipy = graph_convert.to_scipy
-    to_networkx = graph_convert.to_networkx
-    to_pyg = graph_convert.to_pyg
+    from_edge_index = classmethod(convert.from_edge_index)
+    from_scipy = classmethod(convert.from_scipy)
+    from_networkx = classmethod(convert.from_networkx)
+    from_pyg = classmethod(convert.from_pyg)
+    to_scipy = convert.to_scipy
+    to_networkx = convert.to_networkx
+    to_pyg = convert.to_pyg
 
-    to_frame = graph_export.to_frame
-    to_parquet = graph_export.to_parquet
-    to_graphml = graph_export.to_graphml
-    to_gexf = graph_export.to_gexf
+    to_frame = export.to_frame
+    to_parquet = export.to_parquet
+    to_graphml = export.to_graphml
+    to_gexf = export.to_gexf
 
-    permute = graph_order.permute
-    pruned = graph_stats.pruned
-    head = graph_structure.head
-    by = graph_structure.by
+    permute = order.permute
+    pruned = stats.pruned
+    head = structure.head
+    by = structure.by
 
-    entropy = graph_stats.entropy
-    homophily = graph_labels.homophily
-    change = graph_stats.change
-    summary = graph_stats.summarize
-    hubs = graph_structure.hubs
-    communities = graph_structure.communities
-    reciprocity = graph_structure.reciprocity
+    entropy = stats.entropy
+    homophily = homophily
+    change = stats.change
+    summary = stats.summarize
+    hubs = structure.hubs
+    communities = structure.communities
+    reciprocity = structure.reciprocity
 
-    plot = graph_plot.draw
-    plot_steps = graph_plot.draw_steps
-    _repr_html_ = graph_html.to_html
+    plot = draw
+    plot_steps = draw_steps
+    _repr_html_ = html.to_html
 
     def __repr__(self) -> str:
         tokens = f"{self.num_targets} targets from {self.num_sources} sources"
         parts = [tokens if self.is_bipartite else f"{self.num_tokens} tokens", f"{self.num_edges} edges"]
-        if self.weight is not None and not self.weight.is_meta and (zero := graph_stats.num_inactive(self)):
+        if self.weight is not None and not self.weight.is_meta and (zero := stats.num_inactive(self)):
             parts[-1] += f" ({zero} of weight zero)"
         if self.weight is not None and self.weight.ndim > 1:
             heads = self.weight.shape[1]

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.graph_colours import colouring
-from structformer.graph_svg import MOST_HEIGHT, MOST_TOKENS, WIDTH, picture
+from structformer.graph.colours import colouring
+from structformer.graph.svg import MOST_HEIGHT, MOST_TOKENS, WIDTH, picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from structformer.graph_colours import shorten
+from structformer.graph.colours import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

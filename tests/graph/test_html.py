@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from structformer import graph_html
 from structformer.graph import TokenGraph
+from structformer.graph import html as graph_html
 
 EVIL = "<script>alert('x')</script>"
 

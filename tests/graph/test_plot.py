@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from structformer.graph import TokenGraph
-from structformer.graph_colours import PALETTE, UNKNOWN
-from structformer.graph_selection import select
+from structformer.graph.colours import PALETTE, UNKNOWN
+from structformer.graph.selection import select
 
 mpl.use("Agg")
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from structformer.graph_structure import between, partition
+from structformer.graph.structure import between, partition
 
 if TYPE_CHECKING:
     from structformer.graph import TokenGraph

@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from structformer.graph import TokenGraph
-from structformer.graph_colours import PALETTE, UNKNOWN
-from structformer.graph_selection import MOST_COMMUNITIES, select
+from structformer.graph.colours import PALETTE, UNKNOWN
+from structformer.graph.selection import MOST_COMMUNITIES, select
 
 mpl.use("Agg")
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from structformer.graph import TokenGraph
-from structformer.graph_order import by_source, by_source_sorting
+from structformer.graph.order import by_source, by_source_sorting
 
 
 @pytest.mark.parametrize("sources", [None, 7, 23])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from structformer.graph import TokenGraph
-from structformer.graph_labels import label_codes
+from structformer.graph.labels import label_codes
 
 # An array of floats has no integers, so that −1 among NaN is a number like any other.
 UNKNOWN = st.sampled_from([None, float("nan")])
