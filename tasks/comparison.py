@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-
-import torch
+from concurrent.futures import Future, as_completed
 
 from .ledger import Ledger, Trial
 from .peak_memory import PeakMemory
 from .runs import Record
+from .worker_pool import worker_pool
 
 Measure = Callable[[Trial], Record]
 
@@ -49,9 +47,7 @@ def compare(
         for trial in missing:
             ledger.put(trial, measured(measure, trial, failures))
     elif missing:
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, torch.set_num_threads, (threads,)) as pool:
+        with worker_pool(workers) as pool:
             running: dict[Future[Record], Trial] = {
                 pool.submit(measured, measure, trial, failures): trial for trial in missing
             }

@@ -24,6 +24,7 @@ TELLING = frozenset(
         "sources",
         "summaries",
         "task_card",
+        "worker_pool",
     )
 )
 
