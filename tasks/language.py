@@ -39,6 +39,8 @@ from .training import TrainingSettings, train
 
 RESULTS = Path(__file__).parent / "results"
 CORPORA = ("shakespeare", "wikitext2")
+# Hidden features of feed-forward networks as a multiple of the width, before sizes are made equal.
+EXPANSION = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class LanguageSettings:
     Attributes:
         arms: Which are compared; "lsh", five times as slow as the Transformer on a CPU, only where it is asked for.
         corpora: Of `CORPORA`.
-        parameters: Numbers that training changes, the same for all arms but for rounding their widths.
+        parameters: Numbers that training changes, the same for all arms to within a percent.
         layers: Layers of the rivals, and steps of the Universal Transformer.
-        ours: What our models are, width and vocabulary left out.
+        ours: What our models are, width and vocabulary left out. Windows know nothing of each other, so that there is
+            nothing for a segment memory to carry; two steps have little to look back at.
         heads: Of mixers.
         vocabulary: Byte pairs to learn for WikiText-2.
         length: Tokens of a window.
@@ -73,7 +76,9 @@ class LanguageSettings:
     parameters: int = 300_000
     layers: int = 4
     ours: ReSSFormerLMConfig = field(
-        default_factory=lambda: ReSSFormerLMConfig(depth=2, steps=2, neighbors=16, experts=1, window=8)
+        default_factory=lambda: ReSSFormerLMConfig(
+            depth=2, steps=2, neighbors=16, experts=1, window=8, slots=0, cache=0
+        )
     )
     heads: int = 4
     vocabulary: int = 2_048
@@ -177,18 +182,26 @@ def streams(corpus: str, vocabulary: int) -> tuple[int, Stream, Stream, Stream]:
 
 
 def matched(settings: LanguageSettings, arm: str, vocabulary: int) -> Arm:
-    """Return an untrained arm of the width that comes nearest to the wanted number of parameters."""
+    """Return an untrained arm of the wanted number of parameters.
+
+    It has the width that comes nearest to it, and feed-forward networks as much larger or smaller as is left.
+    """
     # Rotations need an even number of channels a head.
-    step = 2 * settings.heads
+    step, wanted = 2 * settings.heads, settings.parameters
+
+    def count(times: int, expansion: float = EXPANSION) -> int:
+        return _built(settings, arm, vocabulary, times * step, expansion).num_parameters
+
     low, high = 1, 2
-    while _built(settings, arm, vocabulary, high * step).num_parameters < settings.parameters:
+    while count(high) < wanted:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        enough = _built(settings, arm, vocabulary, middle * step).num_parameters >= settings.parameters
-        low, high = (low, middle) if enough else (middle, high)
-    both = [_built(settings, arm, vocabulary, width * step) for width in (low, high)]
-    return min(both, key=lambda model: abs(model.num_parameters - settings.parameters))
+        low, high = (low, middle) if count(middle) >= wanted else (middle, high)
+    nearest = min((low, high), key=lambda times: abs(count(times) - wanted))
+    lack = (wanted - count(nearest)) / (count(nearest, EXPANSION + 1) - count(nearest))
+    # Of a very small model more may be too much than all feed-forward networks have.
+    return _built(settings, arm, vocabulary, nearest * step, max(EXPANSION + lack, 0.25))
 
 
 def training_batch(settings: LanguageSettings, stream: Stream, seed: int, update: int) -> Batch:
@@ -212,7 +225,7 @@ def negative_log_likelihood(model: Arm, stream: Stream, settings: LanguageSettin
     return nats
 
 
-def _built(settings: LanguageSettings, arm: str, vocabulary: int, width: int) -> Arm:
-    sizes = TextConfig(vocabulary, width, settings.layers, settings.heads)
+def _built(settings: LanguageSettings, arm: str, vocabulary: int, width: int, expansion: float) -> Arm:
+    sizes = TextConfig(vocabulary, width, settings.layers, settings.heads, expansion)
     ours = settings.ours
     return build(arm, replace(sizes, layers=ours.steps) if arm.startswith("ressformer") else sizes, ours)

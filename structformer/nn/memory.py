@@ -93,8 +93,11 @@ class DeepShallowMemory(nn.Module):
     matrix of their size. A query reads the ``reads`` nearest, p = entmax of e^τ ⟨q_t, c_m⟩ over them. q, k and v are
     silu of short convolutions of linear maps, β and β' sigmoids of the token, times 1 + g where writing may reflect;
     log g = −e^A softplus(W h + b), as in Mamba-2 (arXiv 2405.21060) and Gated DeltaNet (2412.06464). The outputs of a
-    head are brought to one size, gated by σ(W h) and mixed. Keys begin as the queries of the token before, so that a
-    token that is met again recalls what followed it last time (induction heads, arXiv 2209.11895).
+    head are brought to one size, gated by silu(W h) and mixed.
+
+    Half of the heads begin as recalling ones: they remember long, and their keys are the queries of the token before,
+    so that a token that is met again recalls what followed it last time (induction heads, arXiv 2209.11895). The others
+    begin with convolutions and decays drawn as the authors of Gated DeltaNet draw theirs, most of them short.
 
     `forward` reads many tokens (`memory_paths` has its ways), `step` one token a set, with the same results.
 
@@ -105,7 +108,9 @@ class DeepShallowMemory(nn.Module):
         (torch.Size([10, 32]), torch.Size([1, 4, 8, 8]), torch.Size([1, 4, 5, 8, 8]))
     """
 
-    MEMORY = 1000.0, 10.0  # tokens that heads remember at first, from the first head to the last
+    MEMORY = 1000.0, 100.0  # tokens that recalling heads remember at first, from the first head to the last
+    FASTEST = 16.0  # largest e^A of the other heads at first; drawn evenly from 0 on
+    STEPS = 1e-3, 1e-1  # range of their softplus(b), drawn evenly in its logarithm
     WRITTEN = 0.73  # share of a residual that is written at first
 
     def __init__(self, config: DeepShallowMemoryConfig) -> None:
@@ -217,20 +222,35 @@ class DeepShallowMemory(nn.Module):
         self, out: Float[Tensor, "tokens heads channels"], h: Float[Tensor, "tokens width"]
     ) -> Float[Tensor, "tokens width"]:
         heads = self.norm(out.to(self.norm.weight.dtype)).flatten(1)
-        return self.output(self.gate(h).sigmoid() * heads)
+        return self.output(F.silu(self.gate(h)) * heads)
 
     @torch.no_grad()
     def _begin(self) -> None:
-        config, inner = self.config, self.output.in_features
-        if self.convolution is not None and config.convolution > 1:
-            keys = slice(inner, 2 * inner)
-            self.told.weight[keys] = self.told.weight[:inner]
-            self.convolution.weight[:2, keys] = self.convolution.weight[:2, keys].flip(0)
+        config = self.config
+        heads, recalling = config.heads, self.recalling
+        if self.convolution is not None:
+            # Views: what is written into them is written into the weights. [size or width, q k v, heads, channels]
+            weight = self.convolution.weight.unflatten(1, (3, heads, -1))
+            told = self.told.weight.T.unflatten(1, (3, heads, -1))
+            weight[:, :, recalling:].uniform_(-1, 1).div_(math.sqrt(config.convolution))
+            if config.convolution > 1:
+                told[:, 1, :recalling] = told[:, 0, :recalling]
+                weight[:2, 1, :recalling] = weight[:2, 1, :recalling].flip(0)
         share = self.WRITTEN / (2 if config.reflect else 1)
         nn.init.constant_(self.write.bias, math.log(share / (1 - share)))
         longest, shortest = (math.log10(tokens) for tokens in self.MEMORY)
-        rate = 1 / torch.logspace(longest, shortest, config.heads)
-        self.keep.bias.copy_(rate.expm1().log().repeat(2 if config.deep else 1))
+        lowest, highest = map(math.log, self.STEPS)
+        for rate, step in zip(self.log_rate.split(heads), self.keep.bias.split(heads), strict=True):
+            # 1 − rand is never 0, which has no logarithm.
+            rate[recalling:] = (self.FASTEST * (1 - torch.rand(heads - recalling))).log()
+            slow = 1 / torch.logspace(longest, shortest, recalling)
+            fast = torch.empty(heads - recalling).uniform_(lowest, highest).exp()
+            step.copy_(torch.cat([slow, fast]).expm1().log())  # of which softplus is the same again
+
+    @property
+    def recalling(self) -> int:
+        """How many heads, the first ones, begin as recalling heads: half, or one more."""
+        return (self.config.heads + 1) // 2
 
     @property
     def _slots(self) -> int:

@@ -107,7 +107,7 @@ def twin(memory, h):
                 deep[head] = [keep[HEADS + head] * deep[head][m] + take[m] * taken for m in slots]
                 out = out + sum(read[m] * (deep[head][m].T @ q) for m in slots)
             heads.append(out / (out.square().mean() + 1e-5).sqrt() * memory.norm.weight)
-        outs.append(memory.output(memory.gate(x).sigmoid() * torch.cat(heads)))
+        outs.append(memory.output(F.silu(memory.gate(x)) * torch.cat(heads)))
     return torch.stack(outs)
 
 
@@ -142,7 +142,7 @@ def test_without_deep_states_it_is_a_gated_delta_rule(rng):
         state = (g[t] * torch.eye(CHANNELS) - beta[t] * kk[t]) @ state + beta[t] * kv[t]
         heard.append((state.mT @ q[t, :, :, None])[..., 0])
     normed = F.rms_norm(torch.stack(heard), (CHANNELS,), memory.norm.weight, 1e-5)
-    expected = memory.output(memory.gate(h).sigmoid() * normed.flatten(1))
+    expected = memory.output(F.silu(memory.gate(h)) * normed.flatten(1))
     found, after = memory(h)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(after.shallow[0], state, rtol=0, atol=1e-9)

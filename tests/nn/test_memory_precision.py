@@ -58,7 +58,8 @@ def test_half_precision_is_summed_in_float32(rng):
         few, _ = memory.signals(h[:SETS], torch.arange(SETS + 1), state.line)
     assert lowered.dtype == again.dtype == single.dtype == torch.bfloat16
     assert state.shallow.dtype == state.deep.dtype == torch.float32
-    assert (lowered - plain).norm() < 0.05 * plain.norm()
+    # The median: a token that stands between two slots may go to the other one.
+    assert ((lowered - plain).norm(dim=1) / plain.norm(dim=1)).median() < 0.02
     torch.testing.assert_close(state.deep, chunkwise(signals, PTR, memory.start(SETS), CHUNK)[1].deep)
     torch.testing.assert_close(stepped.deep, advance(few, state)[1].deep)
     lowered.float().square().sum().backward()

@@ -86,28 +86,32 @@ def test_every_slot_is_reached_at_first(rng, channels):
     assert ((signals.read > 0).sum(0) > 499 / 50).all()
 
 
-def test_keys_begin_as_queries_of_the_token_before(rng):
+def test_keys_of_recalling_heads_begin_as_queries_of_the_token_before(rng):
     memory, h = (
-        DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=2)),
-        torch.randn(23, 32, generator=rng),
+        DeepShallowMemory(DeepShallowMemoryConfig(width=48, heads=3)),
+        torch.randn(23, 48, generator=rng),
     )
+    assert memory.recalling == 2
     signals, _ = memory.signals(h)
     alike = (signals.query[:-1] * signals.key[1:]).sum(-1)
-    assert alike.min() > 0.95  # but for the noise of the convolution
+    assert alike[:, :2].min() > 0.95  # but for the noise of the convolution
+    assert alike[:, 2].mean() < 0.6
     assert (signals.query * signals.key).sum(-1).mean() < 0.6
-    without, _ = DeepShallowMemory(DeepShallowMemoryConfig(width=32, heads=2, convolution=0)).signals(h)
+    without, _ = DeepShallowMemory(DeepShallowMemoryConfig(width=48, heads=3, convolution=0)).signals(h)
     assert (without.query[:-1] * without.key[1:]).sum(-1).abs().mean() < 0.6
 
 
-def test_heads_begin_with_memories_of_different_length(rng):
-    memory = layer(heads=3)
+def test_half_of_the_heads_begin_with_long_memories_and_most_others_with_short_ones(rng):
+    memory = layer(heads=80, channels=2)
     with torch.no_grad():
         memory.keep.weight.zero_()
     signals, _ = memory.signals(states(rng))
     for log_keep in (signals.log_keep, signals.deep_log_keep):
-        torch.testing.assert_close(
-            -1 / log_keep[0], torch.tensor([1000.0, 100.0, 10.0]).double(), rtol=1e-5, atol=0
-        )
+        tokens = -1 / log_keep[0]
+        torch.testing.assert_close(tokens[:40], torch.logspace(3, 2, 40).double(), rtol=1e-5, atol=0)
+        # The mean of e^A is 8, the median step 0.01.
+        assert tokens[40:].min() > 1 / 1.6
+        assert 4 < tokens[40:].median() < 40
     fresh = layer().signals(states(rng, 211))[0].write
     assert 0.5 < fresh.mean() < 0.9
 
