@@ -27,8 +27,9 @@ def layout(
     drawing.add_nodes_from(range(nodes))
     strongest = weight.max() if len(weight) and weight.max() > 0 else 1.0
     for (a, b), value in zip(pairs.tolist(), weight.tolist(), strict=True):
-        pull = max(value / strongest, 0.02) ** 0.5
-        drawing.add_edge(a, b, pull=pull, away=1 / pull)
+        share = value / strongest
+        # At most three times as far away: else nodes that are joined strongly would cover each other.
+        drawing.add_edge(a, b, pull=max(share, 0.02) ** 0.5, away=max(share, 0.1) ** -0.5)
     parts = [sorted(part) for part in nx.connected_components(drawing)]
     placed = [
         _part(drawing.subgraph(part), part, seed, None if radii is None else radii[part]) for part in parts

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from structformer.graph.colours import PALETTE, UNKNOWN, Colouring, shorten
 from structformer.graph.selection import Selection
@@ -10,6 +11,7 @@ from structformer.graph.texts import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.legend import Legend
 
 MARKERS = "osD^vP"
 
@@ -21,7 +23,15 @@ def look(code: int, colours: Colouring) -> tuple[str, str]:
     return PALETTE[code % len(PALETTE)], MARKERS[code // len(PALETTE) % len(MARKERS)]
 
 
-def explain(ax: "Axes", where: Any, shown: Selection, colours: Colouring, ink: str, own: bool) -> None:
+def explain(
+    ax: "Axes",
+    where: Any,
+    shown: Selection,
+    colours: Colouring,
+    ink: str,
+    own: bool,
+    places: Float[np.ndarray, "nodes 2"],
+) -> None:
     """A colour bar for a scale, a legend for classes.
 
     Args:
@@ -31,6 +41,7 @@ def explain(ax: "Axes", where: Any, shown: Selection, colours: Colouring, ink: s
         colours: What is explained.
         ink: Colour that can be read on the figure.
         own: Whether the figure was made for the picture, and so has room beside it.
+        places: Of nodes, which a legend inside the axes must not cover.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -65,3 +76,19 @@ def explain(ax: "Axes", where: Any, shown: Selection, colours: Colouring, ink: s
     for text, content in zip(legend.get_texts(), texts, strict=True):
         text.set_parse_math(False)
         text.set_text(content)
+    if where is ax and not own:
+        _keep_clear(ax, legend, places)
+
+
+def _keep_clear(ax: "Axes", legend: "Legend", places: Float[np.ndarray, "nodes 2"]) -> None:
+    """Show more paper on the right where the legend would cover nodes."""
+    ax.figure.figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    on_page = ax.transData.transform(places)
+    inside = (on_page >= box.min) & (on_page <= box.max)
+    if inside.all(1).any():
+        left, right = places[:, 0].min(), places[:, 0].max()
+        share = min(box.width / ax.bbox.width, 0.5)
+        ax.update_datalim([(left + (right - left) / (1 - share), places[0, 1])])
+        ax.autoscale_view()
+        legend.set_loc("upper right")

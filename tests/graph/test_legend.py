@@ -1,6 +1,8 @@
+import networkx as nx
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -15,7 +17,8 @@ def explained(labels, max_nodes=300):
     figure = Figure()
     ax = figure.add_subplot()
     colours = colouring(graph, labels)
-    explain(ax, ax, select([graph], None, max_nodes), colours, "black", own=False)
+    shown = select([graph], None, max_nodes)
+    explain(ax, ax, shown, colours, "black", own=False, places=np.zeros((len(shown.sizes), 2)))
     legend = ax.get_legend()
     return figure, [] if legend is None else [text.get_text() for text in legend.get_texts()]
 
@@ -54,3 +57,21 @@ def test_communities_show_the_commonest_classes_in_their_colours():
     assert texts[-1] == "3 other classes"
     handles = figure.axes[0].get_legend().legend_handles
     assert [to_hex(handle.get_color()).upper() for handle in handles][:2] == list(PALETTE[:2])
+
+
+def test_a_legend_inside_given_axes_covers_no_node():
+    blocks = nx.caveman_graph(12, 12)
+    graph = TokenGraph.from_networkx(blocks)
+    labels = [f"block {node // 12}" for node in blocks]
+    figure = Figure(figsize=(9, 4))
+    axes = figure.subplots(1, 2)
+    for ax in axes:
+        graph.plot(ax, labels=labels)
+    figure.draw_without_rendering()
+    for ax in axes:
+        box = ax.get_legend().get_window_extent()
+        nodes = [item for item in ax.collections if isinstance(item, PathCollection)]
+        places = ax.transData.transform(np.concatenate([item.get_offsets() for item in nodes]))
+        assert len(places) == 144
+        assert not ((places >= box.min) & (places <= box.max)).all(1).any()
+        assert box.x1 <= ax.bbox.x1
