@@ -69,7 +69,7 @@ def draw(
     scene = Scene.of(graph, shown, labels, places, radii, ax)
     scene.fill(ax, shown.steps[0])
     ax.set_title(scene.title(), fontsize=9, color=ink)
-    explain(ax, ax, shown, scene.colours, ink, own, places)
+    explain(ax, ax, shown, scene.colours, ink, own=own, places=places)
     if own:
         _settle(ax)
     scene.name(ax, MAX_NAMED)
@@ -128,7 +128,7 @@ def draw_steps(
     if shown.notes:
         figure.suptitle(scene.title(), fontsize=9, color=INK)
     axes = axes[: len(steps)]
-    explain(axes[0], figure, shown, scene.colours, INK, True, places)
+    explain(axes[0], figure, shown, scene.colours, INK, own=True, places=places)
     _settle(axes[0])
     for ax in axes:
         scene.name(ax, MAX_NAMED // 3)
