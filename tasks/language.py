@@ -85,7 +85,7 @@ class LanguageSettings:
     length: int = 256
     batch: int = 16
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=1_000))
+    training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=500))
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -100,7 +100,7 @@ CARD = TaskCard(
     headline=BOTH,
     better="lower",
     protocol="Tiny-shakespeare as bytes (the first 90% to learn from, 5% to choose by, the last 5% to be asked for), "
-    "WikiText-2 as 2,048 byte pairs learned from its training part. Arms of 300,000 parameters read the same 1,000 "
+    "WikiText-2 as 2,048 byte pairs learned from its training part. Arms of 300,000 parameters read the same 500 "
     "batches of 16 windows of 256 tokens; windows of the test know nothing of each other. The learning rate is chosen, "
     "for all arms among the same, on the validation part. Perplexity is that of words.",
     figures={
