@@ -40,6 +40,8 @@ _GAT = (
     {"weight_decay": 5e-4, "last_heads": 8},
 )
 _OURS = ({}, {"steps": 1}, {"dropout": 0.7}, {"width": 128})
+# Where no edges are given, how many to find is what there is to choose, as for kNN-GCN.
+_OURS_ALONE = ({}, {"neighbors": 16}, {"neighbors": 32}, {"neighbors": 16, "dropout": 0.7})
 _TRAINED = {"epochs": 300, "patience": 60, "row_normalized": True}
 WITH_GRAPH: Sequence[NodeArm] = (
     ours("soes, both", *_OURS, epochs=100),
@@ -51,8 +53,8 @@ WITH_GRAPH: Sequence[NodeArm] = (
     propagation(),
 )
 WITHOUT_GRAPH: Sequence[NodeArm] = (
-    ours("soes, both", *_OURS, epochs=100),
-    ours("ressformer, both", *_OURS, epochs=100, model="ressformer"),
+    ours("soes, both", *_OURS_ALONE, epochs=100),
+    ours("ressformer, both", *_OURS_ALONE, epochs=100, model="ressformer"),
     knn_network("kNN-GCN", *({"neighbors": k} for k in (10, 5, 15, 20)), hidden=64, **_TRAINED),
     *rows_alone(),
     network("MLP", *_NETWORK, kind="mlp", **_TRAINED),

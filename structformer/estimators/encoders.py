@@ -56,7 +56,7 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         types = len(getattr(self.tokenizer_, "node_types_", ())) or 1
         self._input = token_input(ordered, types)
         space = ContentSpace.fit(ordered.x)
-        self._build(self._input, self._encoder_config(self._input), seed, space.dimensions)
+        self._build(self._input, self._encoder_config(self._input), seed, space.counted)
         self.model_.space.load_state_dict(space.state_dict())
         loader = index_loader(ordered.num_sets, self._batch_size(ordered), seed, ordered.select)
         self.history_ = run_training(
@@ -82,19 +82,19 @@ class MaskedTokenEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Pack
         parts = [getattr(out, of) for out in self._run(self.tokenizer_.transform(X))]
         return torch.cat(parts).numpy()
 
-    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int, dimensions: int) -> None:
+    def _build(self, given: TokenInput, config: SOESEncoderConfig, seed: int, counted: bool) -> None:
         self._exact = None
-        self.model_ = seeded(seed, lambda: MaskedEncoder(given, config, dimensions))
+        self.model_ = seeded(seed, lambda: MaskedEncoder(given, config, counted))
 
     def _state(self) -> State:
         config = config_state(self.model_.encoder.config)
-        dimensions = self.model_.space.dimensions
-        return {**super()._state(), "input": asdict(self._input), "config": config, "dimensions": dimensions}
+        counted = self.model_.space.counted
+        return {**super()._state(), "input": asdict(self._input), "config": config, "counted": counted}
 
     def _restore(self, state: State) -> None:
         self.tokenizer_ = self._tokenizer.from_dict(state["tokenizer"])
         self._input = TokenInput(**state["input"])
-        self._build(self._input, config_from_state(state["config"]), 0, int(state["dimensions"]))
+        self._build(self._input, config_from_state(state["config"]), 0, bool(state["counted"]))
 
 
 class SetEncoder(MaskedTokenEncoder):

@@ -254,7 +254,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self._input = token_input(ordered, len(self.tokenizer_.node_types_) or 1)
         config = self._encoder_config(self._input)
         space = ContentSpace.fit(ordered.x)
-        self._build(self._input, config, seed, space.dimensions, objective.trust, objective.given_bonus)
+        self._build(self._input, config, seed, space.counted, objective.trust, objective.given_bonus)
         self.model_.space.load_state_dict(space.state_dict())
         objective.prepare(self.model_, ordered)
         asked = (held[place] >= 0).nonzero().flatten()
@@ -283,16 +283,14 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         given: TokenInput,
         config: SOESEncoderConfig,
         seed: int,
-        dimensions: int,
+        counted: bool,
         trust: float = 1.0,
         given_bonus: float = 0.0,
     ) -> None:
         self._exact, classes = None, len(self._classes.values)
         self.model_ = seeded(  # pyright: ignore[reportAttributeAccessIssue]
             seed,
-            lambda: NodeModel(
-                given, classes, config, given_bonus=given_bonus, trust=trust, dimensions=dimensions
-            ),
+            lambda: NodeModel(given, classes, config, given_bonus=given_bonus, trust=trust, counted=counted),
         )
 
     def _outputs(self, graph: Any, known: Any) -> tuple[TokenSet, NodeOutput, Int[Tensor, " nodes"]]:
@@ -321,7 +319,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
             **super()._state(),
             "input": asdict(self._input),
             "config": config_state(self.model_.encoder.config),
-            "dimensions": self.model_.space.dimensions,
+            "counted": self.model_.space.counted,
             "classes": self._classes.to_dict(),
             "nodes": self._nodes,
             "mark": self._mark,
@@ -333,7 +331,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         self.classes_ = self._classes.values
         self._nodes, self._mark = state["nodes"], state["mark"]
         self._input = TokenInput(**state["input"])
-        self._build(self._input, config_from_state(state["config"]), 0, int(state["dimensions"]))
+        self._build(self._input, config_from_state(state["config"]), 0, bool(state["counted"]))
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**super()._tensors(), "known": self._known}

@@ -46,13 +46,13 @@ class MaskedEncoder(nn.Module):
     Args:
         tokens: What raw tokens look like.
         config: The encoder; a `ReSSFormerConfig` makes it a `ReSSFormer`.
-        dimensions: Of the space in which content is compared; see `ContentSpace`.
+        counted: Whether features count something, such as words; see `ContentSpace`.
     """
 
-    def __init__(self, tokens: TokenInput, config: SOESEncoderConfig, dimensions: int = 0) -> None:
+    def __init__(self, tokens: TokenInput, config: SOESEncoderConfig, counted: bool = False) -> None:
         super().__init__()
         width = config.width
-        self.space = ContentSpace(tokens.features, dimensions)
+        self.space = ContentSpace(tokens.features, counted)
         self.embedding = FeatureEmbedding(tokens.features, width, tokens.bins, tokens.token_types)
         self.hidden = nn.Parameter(torch.randn(width) / math.sqrt(width))
         self.encoder = build_encoder(config)

@@ -68,7 +68,7 @@ class NodeModel(nn.Module):
         reach: R, how far features travel.
         given_bonus: Initial γ, by which the data's own edges stand out from learned ones.
         trust: Initial e^κ, the weight of what spreads beside what is read.
-        dimensions: Of the space in which content is compared; see `ContentSpace`.
+        counted: Whether features count something, such as words; see `ContentSpace`.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class NodeModel(nn.Module):
         reach: int = 8,
         given_bonus: float = 2.0,
         trust: float = 3.0,
-        dimensions: int = 0,
+        counted: bool = False,
     ) -> None:
         super().__init__()
-        self.space = ContentSpace(tokens.features, dimensions)
+        self.space = ContentSpace(tokens.features, counted)
         self.embedding = FeatureEmbedding(
             tokens.features, config.width, tokens.bins, tokens.token_types, dropout=config.dropout
         )
@@ -108,7 +108,7 @@ class NodeModel(nn.Module):
 
     def features(self, tokens: TokenSet) -> TokenGraph | None:
         """Return the tokens' features without their zeros, or None where that would not be faster."""
-        return sparse_features(tokens.x)
+        return sparse_features(self.space.readable(tokens.x))
 
     def forward(
         self,
@@ -127,9 +127,10 @@ class NodeModel(nn.Module):
         """
         links = self.links(tokens) if links is None else links
         features = self.features(tokens) if features is None else features
-        h = self.embedding(tokens.x, tokens.get("token_type"), features)
+        x, kind = self.space.readable(tokens.x), tokens.get("token_type")
+        h = self.embedding(x, kind, features)
         encoded = encode_states(h, self.encoder, tokens, links)
-        travelled = self._travelled(tokens, features, encoded.graphs[-1])
+        travelled = self._travelled(self.travelling(x, kind, features), encoded.graphs[-1])
         read = self.head(self.dropout(encoded.tokens)) + travelled
         if labels is None:
             labels = torch.zeros_like(read)
@@ -138,10 +139,9 @@ class NodeModel(nn.Module):
         return NodeOutput(read + self.log_trust.exp() * (spread + 1e-3).log(), read, spread, encoded)
 
     def _travelled(
-        self, tokens: TokenSet, features: TokenGraph | None, graph: TokenGraph
+        self, h: Float[Tensor, "tokens width"], graph: TokenGraph
     ) -> Float[Tensor, "tokens classes"]:
         """Return what is read from the features that reach each token."""
-        h = self.travelling(tokens.x, tokens.get("token_type"), features)
         h = h * self.dropout(h.new_ones(len(h), 1))  # whole tokens are missed
         return self.travelled(self.dropout(F.relu(reached(graph, h, self.reach))))
 

@@ -16,57 +16,54 @@ MANY = 64
 SPARSE = 0.8
 """Share of values at their least from which on that is so."""
 
-DIMENSIONS = 32
-"""Directions that counted features are seen in."""
-
 
 class ContentSpace(nn.Module):
     """Compare tokens by their features, all of which weigh alike.
 
-    A feature is measured from its least value in units of its range. Where there are many and most values are at their
-    least, as with words, they are counts: they are weighed by their inverse document frequency, and seen along the
-    principal directions (latent semantic analysis, Deerwester et al. 1990), as vectors of length 1. Otherwise they are
-    coordinates, and distances are Euclidean.
+    A feature is measured from its least value in units of its range, and distances are Euclidean. But where there are
+    many and most values are at their least, as with words, they count something. Then a token is what it has, however
+    much of it, as a vector of length 1: a feature that it has weighs √(1 + idf), so that one which two tokens share
+    adds 1 + idf to their likeness, idf = log((1 + n) / (1 + n_f)) of n training tokens, n_f of which have it. How often
+    a word stands somewhere tells less than that it does, and the values may have been weighed before, as PubMed's are.
 
     Args:
         features: Features of a raw token.
-        dimensions: Directions that they are seen in; 0 takes coordinates as they are.
+        counted: Whether they count something.
     """
 
     least: Tensor
     scale: Tensor
-    directions: Tensor
 
-    def __init__(self, features: int, dimensions: int = 0) -> None:
+    def __init__(self, features: int, counted: bool = False) -> None:
         super().__init__()
-        self.dimensions = dimensions
+        self.counted = counted
         self.register_buffer("least", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
-        self.register_buffer("directions", torch.zeros(features, dimensions))
 
     @classmethod
     def fit(cls, x: Float[Tensor, "tokens features"]) -> ContentSpace:
         """Measure training tokens."""
         x = x.double()
         least, most = x.amin(0), x.amax(0)
-        # A feature that never changes tells nothing.
-        scale = torch.where(most > least, 1 / (most - least).clamp(min=1e-30), 0.0)
-        parts = (x - least) * scale
-        there = parts > 0
-        counted = x.shape[1] >= MANY and float((~there).double().mean()) >= SPARSE
-        dimensions = min(DIMENSIONS, x.shape[1], len(x)) if counted else 0
-        self = cls(x.shape[1], dimensions)
-        if dimensions:
-            scale = scale * (((1 + len(x)) / (1 + there.sum(0))).log() + 1)
-            self.directions.copy_(_principal(F.normalize((x - least) * scale, dim=1), dimensions))
+        there = x > least
+        self = cls(x.shape[1], x.shape[1] >= MANY and float((~there).double().mean()) >= SPARSE)
         self.least.copy_(least)
-        self.scale.copy_(scale)
+        if self.counted:
+            self.scale.copy_((((1 + len(x)) / (1 + there.sum(0))).log() + 1).sqrt())
+        else:
+            # A feature that never changes tells nothing.
+            self.scale.copy_(torch.where(most > least, 1 / (most - least).clamp(min=1e-30), 0.0))
         return self
 
-    def forward(self, x: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens dimensions"]:
+    def forward(self, x: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens features"]:
         """Return where tokens are; near is alike."""
-        place = (x - self.least) * self.scale
-        return F.normalize(F.normalize(place, dim=1) @ self.directions, dim=1) if self.dimensions else place
+        if self.counted:
+            return F.normalize((x > self.least) * self.scale, dim=1)
+        return (x - self.least) * self.scale
+
+    def readable(self, x: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens features"]:
+        """Return features as a network should read them: counted ones by presence, 1 or 0."""
+        return (x > self.least).to(x.dtype) if self.counted else x
 
     @torch.no_grad()
     def graph(
@@ -90,7 +87,7 @@ class ContentSpace(nn.Module):
             method: How neighbours are found; see `structformer.ops.neighbors`.
         """
         place = self(x)
-        if not self.dimensions:
+        if not self.counted:
             place = place - 0.5  # their middle: small numbers lose least
         # ‖a − b‖² = ‖a‖² − (2⟨a, b⟩ − ‖b‖²): the nearest have the largest product of these.
         square = place.square().sum(1, keepdim=True)
@@ -104,19 +101,7 @@ class ContentSpace(nn.Module):
 
     def extra_repr(self) -> str:
         """Show what is compared where the module is printed."""
-        return f"features={len(self.least)}, dimensions={self.dimensions}"
-
-
-def _principal(x: Float[Tensor, "tokens features"], dimensions: int) -> Float[Tensor, "features dimensions"]:
-    """Return the principal directions, by subspace iteration from a fixed start; no order of the tokens matters."""
-    generator = torch.Generator().manual_seed(0)
-    # More than are wanted, which makes those that are wanted exact sooner.
-    basis = torch.randn(x.shape[1], min(x.shape[1], 2 * dimensions), generator=generator, dtype=x.dtype)
-    for _ in range(8):
-        basis = torch.linalg.qr(x.T @ (x @ basis))[0]
-    # Turned so that the first directions tell most.
-    turn = torch.linalg.svd(x @ basis, full_matrices=False)[2]
-    return basis @ turn.T[:, :dimensions]
+        return f"features={len(self.least)}, counted={self.counted}"
 
 
 def _joined(

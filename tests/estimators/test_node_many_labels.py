@@ -1,3 +1,5 @@
+import math
+
 import torch
 
 from structformer.estimators.node_many_labels import PASSES, PRIOR, ManyLabels, agreement, squares
@@ -27,19 +29,23 @@ def test_half_of_the_labels_is_hidden_in_turn(nodes, recorder, labelled):
 
 
 def test_looks_are_held_to_what_they_say_together():
-    looks = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]])
-    surer = 0.49 / (0.49 + 0.09)
-    expected = ((0.9 - surer) ** 2 + (0.1 - 1 + surer) ** 2 + 2 * (0.5 - surer) ** 2) / 2
-    torch.testing.assert_close(agreement(looks), torch.tensor(expected))
-    certain = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
-    assert agreement(certain) == 0
+    looks = torch.tensor([[[0.9, 0.1], [0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]]]).double()
+    together = torch.tensor([0.49, 0.09]).double() / (0.49 + 0.09)
+    sure = 1 + float((together * together.log()).sum()) / math.log(2)
+    # The second node is not spoken of at all: nothing sure is said of it.
+    expected = -sure * (together * looks[:, 0].log()).sum() / 4
+    torch.testing.assert_close(agreement(looks.log()), expected)
+    certain = torch.tensor([[[20.0, -20.0]], [[20.0, -20.0]]])
+    assert agreement(certain.log_softmax(-1)).abs() < 1e-6
 
 
 def test_what_they_say_together_is_no_way_to_cheat():
-    looks = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]], requires_grad=True)
-    (grad,) = torch.autograd.grad(agreement(looks), looks)
-    surer = 0.49 / (0.49 + 0.09)
-    torch.testing.assert_close(grad[:, 0, 0], torch.tensor([0.9 - surer, 0.5 - surer]))
+    logits = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).double().log().requires_grad_()
+    (grad,) = torch.autograd.grad(agreement(logits.log_softmax(-1)), logits)
+    together = torch.tensor([0.49, 0.09]).double() / (0.49 + 0.09)
+    sure = 1 + (together * together.log()).sum() / math.log(2)
+    # That of a cross-entropy whose target stays as it is.
+    torch.testing.assert_close(grad, sure * (logits.detach().exp() - together) / 2)
 
 
 def test_squares_are_of_the_weights_of_linear_maps():
@@ -66,7 +72,7 @@ def test_the_loss_is_the_sum_of_its_parts(nodes, recorder, labelled):
             torch.nn.functional.cross_entropy(logits[place], labelled(23)[place])
             for logits, place in ((out.outputs, order[:12]), (out.read, torch.arange(23)))
         ]
-        looks.append(out.read.softmax(-1))
+        looks.append(out.read.log_softmax(-1))
     expected = sum(fits) / PASSES + agreement(torch.stack(looks)) + PRIOR / 23 / 2 * squares(fresh)
     torch.testing.assert_close(found, expected)
 

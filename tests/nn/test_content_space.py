@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from structformer.graph import TokenGraph
-from structformer.nn.content_space import DIMENSIONS, MANY, ContentSpace
+from structformer.nn.content_space import MANY, ContentSpace
 from structformer.tokenize.scaling import Standardizer
 
 PTR = torch.tensor([0, 9, 10, 26])
@@ -62,19 +62,42 @@ def test_links_are_those_to_the_nearest_and_back_with_self_tuned_weights(rng):
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
 
 
-def test_words_are_seen_along_their_principal_directions(rng):
+def test_words_are_compared_by_which_are_there(rng):
     x = words(rng)
-    space = ContentSpace.fit(x).double()
-    assert space.dimensions == DIMENSIONS
     assert x.shape[1] > MANY
+    space = ContentSpace.fit(x).double()
+    assert space.counted
     place = space(x)
     torch.testing.assert_close(place.norm(dim=1), torch.ones(60, dtype=torch.float64))
-    weighed = torch.nn.functional.normalize(x * ((61 / (1 + (x > 0).sum(0))).log() + 1), dim=1)
-    best = torch.linalg.svd(weighed, full_matrices=False)[2][:DIMENSIONS]
-    kept = (weighed @ space.directions).square().sum() / (weighed @ best.T).square().sum()
-    assert kept > 0.99
-    graph = space.graph(x, 4)
-    assert graph.homophily(torch.arange(60) % 2) > 0.95
+    # A word that two texts share adds its 1 + idf to their likeness.
+    weight = (61 / (1 + x.sum(0))).log() + 1
+    size = (x @ weight).sqrt()
+    torch.testing.assert_close(
+        place @ place.T, (x * weight) @ x.T / (size[:, None] * size), atol=1e-6, rtol=1e-6
+    )
+    assert space.graph(x, 4).homophily(torch.arange(60) % 2) > 0.95
+
+
+def test_how_often_words_occur_and_how_they_were_weighed_does_not_matter(rng):
+    x = words(rng)
+    space, weighed = ContentSpace.fit(x), x * torch.rand(x.shape, generator=rng).double().clamp(min=0.01)
+    other = ContentSpace.fit(weighed)
+    assert torch.equal(space(x), other(weighed))
+    assert torch.equal(space.readable(x), other.readable(weighed))
+
+
+def test_a_network_reads_presence_of_words_and_points_as_they_are(rng):
+    x = points(rng)
+    assert torch.equal(ContentSpace.fit(x).readable(x), x)
+    x = words(rng)
+    assert torch.equal(ContentSpace.fit(x).readable(x * 0.3), x)
+
+
+def test_a_text_without_words_is_like_no_other(rng):
+    x = torch.cat([words(rng), torch.zeros(1, 120, dtype=torch.float64)])
+    space = ContentSpace.fit(x).double()
+    assert (space(x)[60] == 0).all()
+    assert torch.isfinite(space.graph(x, 4).weight).all()
 
 
 def test_given_edges_stay_and_weigh_one(rng):
@@ -113,6 +136,6 @@ def test_permuting_tokens_permutes_the_links(rng, shuffled):
 def test_a_loaded_space_is_the_same_space(rng, kind):
     x = points(rng) if kind == "points" else words(rng)
     space = ContentSpace.fit(x)
-    other = ContentSpace(x.shape[1], space.dimensions)
+    other = ContentSpace(x.shape[1], space.counted)
     other.load_state_dict(space.state_dict())
     assert torch.equal(other(x.float()), space(x.float()))
