@@ -1,8 +1,8 @@
 """Distractors: bAbI stories hidden among sentences of WikiText-2, at lengths far beyond those trained on.
 
 Arms of equal size are trained on stories hidden in up to ``length`` words, and tested on others at that length, at
-multiples of it, and at given shares of distractors. Test stories are hidden among sentences of WikiText-2's test part,
-training stories among those of its training part.
+multiples of it, and at given shares of distractors. Training and test stories are hidden among sentences of different
+articles: WikiText-2 divided anew, since the frequent words' sentences of its own test part make but 1,000 words.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from .babi import stories
 from .babi_data import Vocabulary, answer_vocabulary, rarity, word_vocabulary
 from .benchmark import Benchmark
 from .choices import check_chosen
-from .distractors_data import SentencePool, frequent_words, hide, sentence_pool, tokens_for_share
+from .distractors_data import (
+    SentencePool,
+    frequent_words,
+    hide,
+    sentence_pool,
+    tokens_for_share,
+    whole_articles,
+)
 from .distractors_plot import draw
 from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build_of_size, num_parameters, story_losses, wrong
@@ -46,6 +53,7 @@ class DistractorSettings:
         factors: Stories tested on have so many times as many words.
         shares: Shares of distractors at which they are tested too.
         frequent: Words of WikiText that distractors are made of.
+        articles: Shares of WikiText's articles to hide training and validation stories among; the rest is for the test.
         copies: How often each training story is hidden.
         test_stories: At each length and share.
         sentences: Most sentences of a bAbI story.
@@ -63,7 +71,8 @@ class DistractorSettings:
     length: int = 256
     factors: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95)
-    frequent: int = 2_000
+    frequent: int = 4_000
+    articles: tuple[float, float] = (0.6, 0.05)
     copies: int = 4
     test_stories: int = 600
     sentences: int = 30
@@ -84,8 +93,8 @@ CARD = TaskCard(
     headline=OURS,
     protocol="bAbI stories (tasks 1, 2, 6, 11, 12, 13, one model for all) hidden among sentences of WikiText-2; "
     "learned in up to 256 words, asked for in 256 words (x1) and multiples of it, and at given shares of distractors. "
-    "Stories of the test are hidden among other sentences than those of the training. Arms are of equal size; the "
-    "learning rate is chosen, for all arms among the same, on validation stories in 256 words.",
+    "Stories of the test are hidden among sentences of other articles than those of the training. Arms are of equal "
+    "size; the learning rate is chosen, for all arms among the same, on validation stories in 256 words.",
     figures={"rate": "rate", "parameters": "parameters"},
     derived=best_rates,
 )
@@ -177,8 +186,9 @@ def hidden(settings: DistractorSettings) -> Hidden:
         for some in (found.train, found.validation, found.test)
     ]
     text = wikitext2()
-    known = frequent_words(text.train, settings.frequent)
-    pools = [sentence_pool(part, known) for part in (text.train, text.valid, text.test)]
+    articles = whole_articles(text.train + text.valid + text.test, *settings.articles)
+    known = frequent_words(articles[0], settings.frequent)
+    pools = [sentence_pool(part, known) for part in articles]
     learned = [
         some
         for copy in range(settings.copies)

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 
 import torch
 from structformer.datasets import Story
 from structformer.datasets.stories import Words
 
+_ARTICLE = re.compile(rb"(?<=\n) = [^=\n]+ = \n")
 _SENTENCE_END = re.compile(r" [.?!;](?: |$)")
 _SHORTEST, _LONGEST = 3, 40
 _PRONOUNS = frozenset(("he", "she", "they", "it", "him", "her", "them"))
@@ -78,11 +79,29 @@ class HiddenStory:
         )
 
 
+def whole_articles(text: bytes, *shares: float) -> list[bytes]:
+    """Cut a WikiText part where articles begin, into parts of about these shares of it, and what is left.
+
+    Raises:
+        ValueError: A share is not positive, or the text has too few articles.
+    """
+    if min(shares) <= 0 or sum(shares) >= 1:
+        raise ValueError(f"shares must be positive and together below 1 (got {shares})")
+    begins = [match.start() for match in _ARTICLE.finditer(text)]
+    cuts = [0]
+    for share in accumulate(shares):
+        later = [begin for begin in begins if begin > max(cuts[-1], share * len(text))]
+        if not later:
+            raise ValueError(f"text has too few articles to be cut into {len(shares) + 1} parts")
+        cuts.append(later[0])
+    return [text[first:end] for first, end in pairwise([*cuts, len(text)])]
+
+
 def sentence_pool(text: bytes, known: Collection[str] | None = None) -> SentencePool:
     """Take the sentences of a WikiText part that can stand for themselves, in lower case.
 
     Left out are headings, sentences with an unknown word or a pronoun, very short and very long ones. Training
-    and test stories are hidden in different parts of WikiText, so that no test distractor was trained on.
+    and test stories are hidden in different articles, so that no test distractor was trained on.
 
     Args:
         text: The text, as :func:`read_wikitext2` returns it.

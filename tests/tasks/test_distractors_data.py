@@ -11,6 +11,7 @@ from structformer.tasks.distractors_data import (
     named,
     sentence_pool,
     tokens_for_share,
+    whole_articles,
 )
 
 TEXT = """\
@@ -162,3 +163,18 @@ def test_real_sentences_hide_a_story_at_every_length(data_folder, rng, monkeypat
 def test_a_story_of_no_sentence_has_only_distractors(rng):
     story = Story(1, 1, (), ("who", "is", "that"), "nobody", ())
     assert hide(story, pool(), 61, rng).share == 1
+
+
+def test_articles_are_divided_whole():
+    articles = [
+        f" = Article {i} = \n \n = = Part = = \n It rained all of day {i} . \n".encode() for i in range(9)
+    ]
+    text = b"\n".join(articles)
+    parts = whole_articles(text, 0.5, 0.2)
+    assert b"".join(parts) == text
+    assert [part.count(b"Article") for part in parts] == [5, 2, 2]
+    assert all(part.startswith(b" = Article") for part in parts)
+    with pytest.raises(ValueError, match="together below 1"):
+        whole_articles(text, 0.5, 0.5)
+    with pytest.raises(ValueError, match="too few articles"):
+        whole_articles(articles[0], 0.5)
