@@ -99,9 +99,11 @@ class TextQA(nn.Module):
     A sentence is the sum of its words' vectors, each weighted feature by feature for its place (recurrent entity
     networks, arXiv 1612.03969, eq. 1). The weights of half the features start near one, so that a word counts alike
     wherever it stands, those of the others at random, so that who did it and to whom it was done can be told apart.
-    To it is added its age, how many sentences come between it and the question, as sinusoids through a learned map:
-    the only way in which the order of sentences enters, but for ``reach``. Those that share words are linked
-    (`SharedWords`). A `ReSSFormer` lets sentences and question listen to each other, along these links and those it
+    To it is added its age, how far it is from the question, as sinusoids through a learned map: half of them of the
+    sentences in between, with waves of at most 25, so that none is longer than what training shows; half of the share
+    of the story in between, which stays what it is however much else is told. The age, and which mention of a word
+    comes after which where sentences that share words are linked (`SharedWords`), are the only ways in which the order
+    of sentences enters. A `ReSSFormer` lets sentences and question listen to each other, along these links and those it
     learns; then the question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own story
     (the evidence).
     Answers are texts as well, read by the same words and places as a_y, so that what a sentence says can be said
@@ -118,6 +120,8 @@ class TextQA(nn.Module):
     """
 
     SPREAD = 0.5  # of the words' vectors at first
+    SLOWEST = 4.0  # sentences a radian of the longest wave
+    FASTEST = 64.0  # half waves a story of the shortest wave
     answer_words: Tensor
     answer_begins: Tensor
 
@@ -196,15 +200,19 @@ class TextQA(nn.Module):
         return segment_sum(read, begins)
 
     def _age(self, bounds: Int[Tensor, "pointers"]) -> Float[Tensor, "sentences width"]:
-        """Return sinusoids of each sentence's distance from its question (Vaswani et al. 2017, section 3.5)."""
+        """Return sinusoids of each sentence's distance from its question, in sentences and as a share of the story."""
         sentences, width = int(bounds[-1]), self.config.width
         story = row_index(bounds, sentences)
         age = (bounds[story + 1] - 1 - torch.arange(sentences, device=bounds.device)).to(self.place.dtype)
+        share = age / (bounds.diff() - 1).clamp(min=1)[story]
         if self.training and self.config.stretch:
             drawn = torch.rand(len(bounds) - 1, device=age.device, dtype=age.dtype)
             age = age * (1 + self.config.stretch * drawn)[story]
-        pair = torch.arange((width + 1) // 2, device=age.device, dtype=age.dtype)
-        angle = age[:, None] * torch.exp(-math.log(10_000.0) * pair / len(pair))
+        count = (width + 3) // 4
+        power = torch.arange(count, device=age.device, dtype=age.dtype) / count
+        near = age[:, None] * self.SLOWEST**-power
+        far = math.pi * share[:, None] * self.FASTEST**power
+        angle = torch.cat([near, far], dim=1)
         return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]
 
     def _answered(

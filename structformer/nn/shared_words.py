@@ -36,8 +36,10 @@ class SharedWords(nn.Module):
     already follow the words, from a question to the sentences that name its words, and on to those that share theirs:
     three steps of a random walk with such weights answer 97% of bAbI's task 16, at which attention that has to find
     out first what it means to be the same stays at chance. An edge's attributes are
-    Σ r_w (B[b_i, b_j] + E[e_i, e_j]) over the shared words, with the words' places from the beginnings and from the
-    ends of the two sentences: who did it in the one may be to whom it is done in the other.
+    Σ r_w (B[b_i, b_j] + E[e_i, e_j] + N[n_ij]) over the shared words, with the words' places from the beginnings and
+    from the ends of the two sentences: who did it in the one may be to whom it is done in the other. And n_ij tells as
+    the how-manieth mention of the word sentence j comes after that in i, or before it: what was said of somebody last
+    stays what was said last, however much is said of others in between.
 
     Args:
         rarity: r for each word of the vocabulary, at least 0; words with 0 link nothing.
@@ -55,6 +57,8 @@ class SharedWords(nn.Module):
         self.register_buffer("rarity", rarity, persistent=False)
         self.from_begin = nn.Parameter(0.5 * torch.randn(places, places, features))
         self.from_end = nn.Parameter(0.5 * torch.randn(places, places, features))
+        # Mentions before, the nearest last, then those after.
+        self.mention = nn.Parameter(0.5 * torch.randn(2 * reach, features))
 
     def forward(
         self,
@@ -71,7 +75,7 @@ class SharedWords(nn.Module):
             story: The story of each word.
             begins: Boundaries of the sentences among the words.
         """
-        one, other = self._pairs(words, sentence, story)
+        one, other, mention = self._pairs(words, sentence, story)
         rare = self.rarity[words]
         sentences = len(begins) - 1
         key, edge = torch.unique(sentence[one] * sentences + sentence[other], return_inverse=True)
@@ -83,14 +87,17 @@ class SharedWords(nn.Module):
         left = begins[sentence + 1] - 1 - torch.arange(len(words), device=words.device)
         place, left = place.clamp(max=self.places - 1), left.clamp(max=self.places - 1)
         role = self.from_begin[place[one], place[other]] + self.from_end[left[one], left[other]]
-        role = role * rare[one][:, None]
+        role = (role + self.mention[mention]) * rare[one][:, None]
         attributes = role.new_zeros(len(key), role.shape[1]).index_add(0, edge, role)
         return Links(torch.stack([source, target]), weight, attributes)
 
     def _pairs(
         self, words: Int[Tensor, "words"], sentence: Int[Tensor, "words"], story: Int[Tensor, "words"]
-    ) -> tuple[Int[Tensor, "pairs"], Int[Tensor, "pairs"]]:
-        """Return places of the same word in two sentences of a story, each pair in both directions."""
+    ) -> tuple[Int[Tensor, "pairs"], Int[Tensor, "pairs"], Int[Tensor, "pairs"]]:
+        """Return places of the same word in two sentences of a story, each pair in both directions.
+
+        The third are the rows of `mention`: the how-manieth mention after the one the other is, or before it.
+        """
         (said,) = (self.rarity[words] > 0).nonzero(as_tuple=True)
         name = story[said] * len(self.rarity) + words[said]
         name, order = torch.sort(name, stable=True)
@@ -103,7 +110,8 @@ class SharedWords(nn.Module):
         inside &= sentence[said[later]] != sentence[said][:, None] if len(said) else inside
         first, far = inside.nonzero(as_tuple=True)
         one, other = said[first], said[later[first, far]]
-        return torch.cat([one, other]), torch.cat([other, one])
+        after, before = self.reach + far, self.reach - 1 - far
+        return torch.cat([one, other]), torch.cat([other, one]), torch.cat([after, before])
 
     def _squares(
         self, words: Int[Tensor, "words"], sentence: Int[Tensor, "words"], sentences: int

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import combinations, permutations
 
 import pytest
@@ -38,6 +39,7 @@ def naive(module, stories):
     owner = [number for number, story in enumerate(stories) for _ in story]
     weight = torch.zeros(len(parts), len(parts), dtype=torch.float64)
     attributes = torch.zeros(len(parts), len(parts), FEATURES, dtype=torch.float64)
+    mentions = numbered(stories)
     bags = torch.stack([torch.bincount(torch.tensor(part), minlength=WORDS) * RARITY for part in parts])
     for i, j in permutations(range(len(parts)), 2):
         if owner[i] != owner[j]:
@@ -48,8 +50,25 @@ def naive(module, stories):
                 if word == other:
                     begin = module.from_begin[min(a, PLACES - 1), min(b, PLACES - 1)]
                     left = min(len(parts[i]) - 1 - a, PLACES - 1), min(len(parts[j]) - 1 - b, PLACES - 1)
-                    attributes[i, j] = attributes[i, j] + RARITY[word] * (begin + module.from_end[left])
+                    after = mentions[j][b] - mentions[i][a]
+                    mention = module.mention[module.reach + after - (after > 0)]
+                    attributes[i, j] = attributes[i, j] + RARITY[word] * (
+                        begin + module.from_end[left] + mention
+                    )
     return weight, attributes
+
+
+def numbered(stories):
+    """For each word of each sentence, the how-manieth of its kind it is in the story."""
+    found = []
+    for story in stories:
+        seen = Counter()
+        for part in story:
+            found.append([])
+            for word in part:
+                found[-1].append(seen[word])
+                seen[word] += 1
+    return found
 
 
 def test_links_equal_the_naive_twin_values_and_gradients(rng):
@@ -67,12 +86,24 @@ def test_links_equal_the_naive_twin_values_and_gradients(rng):
 
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(4)))
-def test_the_order_of_sentences_changes_nothing(order):
+def test_how_strong_links_are_does_not_depend_on_the_order_of_sentences(order):
     module, story = layer(), STORIES[0]
-    weight, attributes = dense(module(*packed([story])), 4)
-    shuffled = dense(module(*packed([[story[i] for i in order]])), 4)
-    torch.testing.assert_close(shuffled[0], weight[order][:, order])
-    torch.testing.assert_close(shuffled[1], attributes[order][:, order])
+    weight, _ = dense(module(*packed([story])), 4)
+    shuffled, _ = dense(module(*packed([[story[i] for i in order]])), 4)
+    torch.testing.assert_close(shuffled, weight[order][:, order])
+
+
+def test_who_said_it_last_is_known_however_much_is_said_of_others_in_between():
+    story = [[1, 2], [1, 3], [1, 4]]
+    between = [[5, 6]] * 7
+    module = layer()
+    weight, attributes = dense(module(*packed([story])), 3)
+    far = dense(module(*packed([[*story[:1], *between, *story[1:2], *between, *story[2:]]])), 17)
+    kept = torch.tensor([0, 8, 16])
+    torch.testing.assert_close(far[0][kept][:, kept], weight)
+    torch.testing.assert_close(far[1][kept][:, kept], attributes)
+    assert not torch.allclose(attributes[2, 1], attributes[2, 0])
+    assert not torch.allclose(attributes[1, 0], attributes[1, 2])
 
 
 def test_a_frequent_word_links_the_sentences_nearest_on_either_side():
