@@ -26,8 +26,9 @@ class TextQAConfig(ReSSFormerConfig):
         vocabulary: Different words, those of the answers included.
         answers: The texts to choose from, each as the numbers of its words.
         places: Words of a sentence that are told apart by their place; later ones share the last place.
-        stretch: In training the ages of a story's sentences are stretched by a factor drawn from 1 to 1 + stretch, so
-            that longer stories than those trained on are nothing new (cf. randomised positions, arXiv 2305.16843).
+        stretch: In training the ages of a story's sentences, as far as they count sentences, are stretched by a factor
+            drawn from 1 to 1 + stretch, so that longer stories than those trained on are nothing new (cf. randomised
+            positions, arXiv 2305.16843).
         reach: A word that several sentences have links each of them to so many before it and so many after it (see
             `SharedWords`); 0 links none, and goes with ``edge_features`` 0.
         rarity: How much it says that two sentences share a word, for each word, such as its inverse document
