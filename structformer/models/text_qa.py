@@ -101,8 +101,8 @@ class TextQA(nn.Module):
     networks, arXiv 1612.03969, eq. 1). The weights of half the features start near one, so that a word counts alike
     wherever it stands, those of the others at random, so that who did it and to whom it was done can be told apart.
     To it is added its age, how far it is from the question, as sinusoids through a learned map: half of them of the
-    sentences in between, with waves of at most 25, so that none is longer than what training shows; half of the share
-    of the story in between, which stays what it is however much else is told. The age, and which mention of a word
+    sentences in between, in waves of at most 25, which a longer story only repeats; half of the share of the story in
+    between, which stays what it is however much else is told. The age, and which mention of a word
     comes after which where sentences that share words are linked (`SharedWords`), are the only ways in which the order
     of sentences enters. A `ReSSFormer` lets sentences and question listen to each other, along these links and those it
     learns; then the question's state q weighs the sentences' states, e = softmax ⟨W_q q, W_k h⟩/√D over its own story
