@@ -20,8 +20,8 @@ CARD = TaskCard(
     measure="accuracy, %",
     headline="soes, both",
     protocol="Public split: 20 labels a class to learn from, 500 nodes to choose by, 1,000 asked for. Random split: "
-    "the same numbers, one class-balanced draw with seed 123. No graph: the public split without its edges. Each arm "
-    "chooses among four configurations by validation accuracy of the first seed.",
+    "the same numbers, one class-balanced draw with seed 123, 5 seeds of weights. No graph: the public split without "
+    "its edges. Each arm chooses among four configurations (PubMed: two) by validation accuracy of the first seed.",
     figures={"changed": "changed by order, %", "largest": "largest change"},
     published=(
         Published(

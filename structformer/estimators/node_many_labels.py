@@ -17,7 +17,7 @@ PASSES = 2
 SURER = 2.0
 """Power to which what the looks say together is raised before each of them is held to it."""
 
-PRIOR = 4.0
+PRIOR = 6.0
 """What the squares of all weights cost, in labels: with n labels it is PRIOR / 2n each."""
 
 
@@ -61,6 +61,6 @@ def agreement(looks: Float[Tensor, "looks nodes classes"]) -> Float[Tensor, ""]:
 
 
 def squares(model: nn.Module) -> Float[Tensor, ""]:
-    """Return the sum of the squared weights of all linear maps."""
-    weights = [part.weight for part in model.modules() if isinstance(part, nn.Linear)]
-    return torch.stack([weight.square().sum() for weight in weights]).sum()
+    """Return the sum of the squared weights of all linear maps, experts' and single features' among them."""
+    maps = [part for name, part in model.named_parameters() if name.endswith("weight") and part.ndim > 1]
+    return torch.stack([weight.square().sum() for weight in maps]).sum()

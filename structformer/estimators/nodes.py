@@ -115,7 +115,7 @@ class NodeClassifier(ClassifierMixin, PackedEstimator):
         epochs: int = 100,
         learning_rate: float = 1e-2,
         weight_decay: float = 0.1,
-        patience: int | None = 30,
+        patience: int | None = 50,
         max_time: float | None = None,
         class_weight: ClassWeight = None,
         ignore: Sequence[str] | None = None,

@@ -62,8 +62,8 @@ class ContentSpace(nn.Module):
         return (x - self.least) * self.scale
 
     def readable(self, x: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens features"]:
-        """Return features as a network should read them: counted ones by presence, 1 or 0."""
-        return (x > self.least).to(x.dtype) if self.counted else x
+        """Return features as a network should read them: of what a token counts what it has, by its weight."""
+        return (x > self.least) * self.scale if self.counted else x
 
     @torch.no_grad()
     def graph(

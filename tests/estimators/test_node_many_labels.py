@@ -4,6 +4,7 @@ import torch
 
 from structformer.estimators.node_many_labels import PASSES, PRIOR, ManyLabels, agreement, squares
 from structformer.estimators.node_objective import one_hot
+from structformer.models import NodeModel, ReSSFormerConfig, TokenInput
 from structformer.models.encoder import Encoded
 
 CLASSES = 3
@@ -54,6 +55,18 @@ def test_squares_are_of_the_weights_of_linear_maps():
         part[0].weight.copy_(torch.tensor([[1.0, 2.0]]))
         part[2].weight.fill_(3.0)
     assert squares(part) == 14
+
+
+def test_no_map_is_free_of_the_prior():
+    """Else a network learns its labels by heart in what costs nothing."""
+    tokens = TokenInput(2, bins=[[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]])
+    network = NodeModel(tokens, CLASSES, ReSSFormerConfig(width=16, heads=2))
+    before = squares(network)
+    with torch.no_grad():
+        network.encoder.blocks[0].experts.outer.weight.add_(1.0)
+        between = squares(network)
+        network.embedding.numeric.linear0.weight.add_(1.0)
+    assert before + 1 < between < squares(network) - 1
 
 
 def test_the_loss_is_the_sum_of_its_parts(nodes, recorder, labelled):

@@ -86,11 +86,12 @@ def test_how_often_words_occur_and_how_they_were_weighed_does_not_matter(rng):
     assert torch.equal(space.readable(x), other.readable(weighed))
 
 
-def test_a_network_reads_presence_of_words_and_points_as_they_are(rng):
+def test_a_network_reads_words_that_are_there_by_their_weight_and_points_as_they_are(rng):
     x = points(rng)
     assert torch.equal(ContentSpace.fit(x).readable(x), x)
     x = words(rng)
-    assert torch.equal(ContentSpace.fit(x).readable(x * 0.3), x)
+    weight = ((61 / (1 + x.sum(0))).log() + 1).sqrt()
+    torch.testing.assert_close(ContentSpace.fit(x).double().readable(x * 0.3), x * weight)
 
 
 def test_a_text_without_words_is_like_no_other(rng):

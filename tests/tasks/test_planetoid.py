@@ -1,8 +1,10 @@
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from structformer.tasks import node_comparison, planetoid
-from structformer.tasks.planetoid import DATA, NO_GRAPH, PUBLIC, QUICK, RANDOM, arms, problem, run
+from structformer.tasks.node_comparison import NodeSettings
+from structformer.tasks.planetoid import DATA, FEWER, NO_GRAPH, PUBLIC, QUICK, RANDOM, arms, problem, run
 from structformer.tasks.planetoid_card import CARD
 
 TINY = replace(QUICK, arms=("soes, both", "GCN", "kNN-GCN"), epochs=2, permutations=1, workers=0)
@@ -53,7 +55,17 @@ def test_no_arm_needs_a_graph_where_there_is_none():
     names = {protocol: {arm.name for arm in arms(f"cora, {protocol}")} for protocol in (PUBLIC, NO_GRAPH)}
     assert "kNN-GCN" in names[NO_GRAPH] - names[PUBLIC]
     assert {"GCN", "GAT", "label propagation"} <= names[PUBLIC] - names[NO_GRAPH]
-    assert {len(arm.grid) for data in DATA for arm in arms(data)} == {4}
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_all_arms_of_a_data_set_choose_among_as_many(data):
+    assert {len(arm.grid) for arm in arms(data)} == {FEWER if data.startswith("pubmed") else 4}
+
+
+def test_the_random_split_has_fewer_seeds():
+    settings = NodeSettings(DATA, ("soes, both",))
+    seeds = Counter(trial.data for trial in planetoid.TASK.wanted(settings, 10))
+    assert seeds == {data: 5 if data.endswith(RANDOM) else 10 for data in DATA}
 
 
 def test_settings_are_checked(tmp_path):
