@@ -84,7 +84,7 @@ class LanguageSettings:
     vocabulary: int = 2_048
     length: int = 256
     batch: int = 16
-    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
+    rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2)
     training: TrainingSettings = field(default_factory=lambda: TrainingSettings(updates=500))
     workers: int = 2
 

@@ -42,7 +42,7 @@ from structformer.tokens import TokenSet
 from structformer.training import Callback, index_loader
 from structformer.training.objectives import tempered_classification_loss
 
-FEWEST_TO_HIDE = 5
+FEWEST_TO_HIDE = 10
 """Known labels of the rarest class from which on labels are hidden in turn."""
 
 
