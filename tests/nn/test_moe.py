@@ -6,13 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from structformer.nn import FeedForward, moe
+from structformer.nn import FeedForward
 from structformer.nn.moe import (
-    ExpertLinear,
     MixtureOfExperts,
     MixtureOfExpertsConfig,
     balance_loss,
-    expert_path,
     router_z_loss,
 )
 
@@ -103,16 +101,6 @@ def test_one_expert_is_a_feed_forward_block(rng):
     torch.testing.assert_close(mixture(x).tokens, block(x), rtol=1e-12, atol=1e-14)
 
 
-def test_maps_start_as_linear_maps_do():
-    ours = ExpertLinear(EXPERTS, 101, 53)
-    theirs = torch.nn.Linear(101, 53)
-    for name in ("weight", "bias"):
-        found, expected = getattr(ours, name), getattr(theirs, name)
-        assert found[2].shape == expected.shape
-        assert found.abs().max() < 1 / math.sqrt(101)
-        torch.testing.assert_close(found.abs().max(), expected.abs().max(), rtol=0.1, atol=0)
-
-
 @needs_grouped
 @pytest.mark.parametrize("tokens", [TOKENS, 2])  # of which some experts get nothing
 @pytest.mark.parametrize("capacity", [None, 0.7])
@@ -140,38 +128,6 @@ def test_the_forced_path_is_the_one_that_runs(rng, monkeypatch):
     assert not calls
     mixture(x, path="grouped")
     assert len(calls) == 2
-
-
-@needs_grouped
-def test_grouped_products_are_taken_where_they_work(monkeypatch):
-    weight = torch.zeros(2, 16, 8)
-    assert expert_path("grouped", torch.zeros(3, 8), weight) == "grouped"
-    assert expert_path("grouped", torch.zeros(3, 8).bfloat16(), weight.bfloat16()) == "grouped"
-    assert expert_path(None, torch.zeros(3, 8), weight) == "loop"
-    with pytest.raises(ValueError, match=r'path "grouped" needs .*float64 on cpu.* take "loop"'):
-        expert_path("grouped", torch.zeros(3, 8).double(), weight.double())
-    with pytest.raises(ValueError, match=r"multiple of 16 bytes .*weights \[2, 16, 5\]"):
-        expert_path("grouped", torch.zeros(3, 5), torch.zeros(2, 16, 5))
-    elsewhere = torch.zeros(3, 8, device="meta"), weight.to("meta")
-    for works, path in ((True, "grouped"), (False, "loop")):
-        monkeypatch.setattr(moe, "_grouped_works", lambda *_, works=works: works)
-        assert expert_path(None, *elsewhere) == path
-
-
-@needs_grouped
-@pytest.mark.parametrize("without_gradients", [torch.no_grad, torch.inference_mode])
-def test_the_trial_needs_no_gradients_around_it(without_gradients):
-    moe._grouped_works.cache_clear()
-    with without_gradients():
-        assert expert_path("grouped", torch.zeros(3, 8), torch.zeros(2, 16, 8)) == "grouped"
-
-
-def test_an_older_torch_takes_the_loop(monkeypatch):
-    moe._grouped_works.cache_clear()
-    monkeypatch.delattr(F, "grouped_mm", raising=False)
-    with pytest.raises(ValueError, match='path "grouped" needs a torch'):
-        expert_path("grouped", torch.zeros(3, 8), torch.zeros(2, 16, 8))
-    moe._grouped_works.cache_clear()
 
 
 def test_an_unknown_path_is_refused(rng):
