@@ -38,7 +38,8 @@ class ReSSFormerLMConfig(ReSSFormerConfig):
             memory, in linear time and with a state of constant size, or "both".
         causal: Whether a token hears earlier ones only; False is for masked-token models, which need "attention".
         window: Tokens just before each token (and, without ``causal``, just after it) that attention always hears.
-        convolution: Tokens that the short causal convolution mixes; 0 is none.
+        convolution: Tokens that the short causal convolution before the mixers mixes; 0 is none.
+        token_shift: Whether, where there is a convolution, the experts too read a token mixed with the one before it.
         successors: Whether in causal text a token is chosen for the one just before it too; see `LanguageBlock`.
         deep_slots: Deep states a head of the deep–shallow memory.
         deep_heads: Its heads; None is as many as attention has.
@@ -52,6 +53,7 @@ class ReSSFormerLMConfig(ReSSFormerConfig):
     causal: bool = True
     window: int = 4
     convolution: int = 3
+    token_shift: bool = True
     successors: bool = True
     deep_slots: int = 4
     deep_heads: int | None = None
@@ -186,13 +188,13 @@ class ReSSFormerLM(nn.Module):
             for number, layer in enumerate(self.blocks):
                 assert isinstance(layer, LanguageBlock)
                 key = step, number
-                h, graph, kept[key] = layer.mix(
-                    h, ptr, window, found.get(key), pasts.get(key, Past()), goes_on
-                )
+                past = pasts.get(key, Past())
+                h, graph, now = layer.mix(h, ptr, window, found.get(key), past, goes_on)
                 if graph is not None:
                     found[key] = graph.with_weight(None)
                     output.graphs.append(graph)
-                h, routed = layer.think(h)
+                h, routed, shift = layer.reflect(h, ptr, past)
+                kept[key] = replace(now, shift=shift)
                 output.routed(routed)
             output.tokens = h
             return output

@@ -14,16 +14,18 @@ from structformer.models.language_state import Past, appended, graph_of_next
 from structformer.models.ressformer_block import ReSSFormerBlock
 from structformer.nn.convolution import ShortConvolution
 from structformer.nn.memory import DeepShallowMemory, DeepShallowMemoryConfig
+from structformer.nn.moe import ExpertsOutput
 
 if TYPE_CHECKING:
     from structformer.models.language import ReSSFormerLMConfig
 
 
 class LanguageBlock(ReSSFormerBlock):
-    """h ← h + Mixers(Convolution(h)); h ← h + Experts(h), pre-norm (mathematics.md, 5 and 6).
+    """h ← h + Mixers(Convolution(h)); h ← h + Experts(Shift(h)), pre-norm (mathematics.md, 5 and 6).
 
     The mixers are attention along the learned graph, the deep–shallow memory, or the sum of both. The short
-    convolution stands before them, as in recall benchmarks (zoology, arXiv 2312.04927).
+    convolution stands before them, as in recall benchmarks (zoology, arXiv 2312.04927). The experts too read a token
+    mixed with the one before it (token shift: RWKV, arXiv 2305.13048), and so what two tokens mean together.
 
     In the learned graph a token is chosen for what it is and for the token just before it, half and half at first: a
     token that is met again then finds what followed it last time (induction heads, arXiv 2209.11895).
@@ -35,6 +37,7 @@ class LanguageBlock(ReSSFormerBlock):
         if not config.attends:
             del self.structure, self.attention
         self.convolution = ShortConvolution(config.width, config.convolution) if config.convolution else None
+        self.shift = ShortConvolution(config.width, 2) if config.convolution and config.token_shift else None
         self.successor = None
         if config.attends and config.causal and config.successors:
             self.successor = ShortConvolution(config.width, 2)
@@ -77,6 +80,21 @@ class LanguageBlock(ReSSFormerBlock):
             mixed, recurrence = self.recurrence(x, ptr, past.recurrence)
             out = out + mixed
         return h + self.dropout(out), graph, Past(line, recurrence, heard)
+
+    def reflect(
+        self, h: Float[Tensor, "tokens width"], ptr: Int[Tensor, "pointers"], past: Past
+    ) -> tuple[Float[Tensor, "tokens width"], ExpertsOutput | None, Float[Tensor, "sets 1 width"] | None]:
+        """Return the states after the experts, what these did, and the last inputs of their convolution.
+
+        Args:
+            h: States.
+            ptr: Boundaries of the sets.
+            past: What the layer has kept.
+        """
+        x, shift = self.norm_experts(h), None
+        if self.shift is not None:
+            x, shift = self.shift(x, ptr, past.shift)
+        return *self.asked(h, x), shift
 
     def _graph(
         self,

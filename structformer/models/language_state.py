@@ -19,15 +19,17 @@ class Past:
     """What one layer keeps in one step.
 
     Attributes:
-        line: Last inputs of the short convolution, `[sets, size − 1, width]`; None without one.
+        line: Last inputs of the mixers' short convolution, `[sets, size − 1, width]`; None without one.
         recurrence: States of the deep–shallow memory; None without one.
         heard: Inputs of attention of the tokens since the segment began, `[heard, width]`; None without attention,
             and where only whole segments are read. Keys and values are made from them, at half the memory.
+        shift: Last inputs of the experts' short convolution, `[sets, 1, width]`; None without one.
     """
 
     line: Float[Tensor, "sets history width"] | None = None
     recurrence: MemoryState | None = None
     heard: Float[Tensor, "heard width"] | None = None
+    shift: Float[Tensor, "sets 1 width"] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class LanguageState:
         """How many numbers are kept, for all texts together."""
         kept = [self.finals, *([] if self.slots is None else [self.slots])]
         for past in self.pasts.values():
-            kept += [x for x in (past.line, past.heard) if x is not None]
+            kept += [x for x in (past.line, past.heard, past.shift) if x is not None]
             if past.recurrence is not None:
                 kept += past.recurrence.parts()
         return sum(x.numel() for x in kept)
@@ -137,15 +139,14 @@ def bounds_of(sizes: Int[Tensor, "sets"]) -> Int[Tensor, "pointers"]:
 
 def forgotten(past: Past, texts: Bool[Tensor, "sets"]) -> Past:
     """Return what a layer keeps where some texts begin anew: of these, what it kept before it read anything."""
-    line, recurrence = past.line, past.recurrence
-    if line is not None:
-        line = line.masked_fill(texts[:, None, None], 0.0)
-    if recurrence is not None:
-        recurrence = recurrence.forgotten(texts)
-    return Past(line, recurrence, past.heard)
+    line, shift = (
+        None if x is None else x.masked_fill(texts[:, None, None], 0.0) for x in (past.line, past.shift)
+    )
+    recurrence = None if past.recurrence is None else past.recurrence.forgotten(texts)
+    return Past(line, recurrence, past.heard, shift)
 
 
 def _detached(past: Past) -> Past:
     recurrence = None if past.recurrence is None else past.recurrence.detach()
-    line, heard = (None if x is None else x.detach() for x in (past.line, past.heard))
-    return Past(line, recurrence, heard)
+    line, heard, shift = (None if x is None else x.detach() for x in (past.line, past.heard, past.shift))
+    return Past(line, recurrence, heard, shift)

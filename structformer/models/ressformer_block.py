@@ -71,7 +71,15 @@ class ReSSFormerBlock(nn.Module):
         self, h: Float[Tensor, "tokens width"], drop: SetDropout | None = None
     ) -> tuple[Float[Tensor, "tokens width"], ExpertsOutput | None]:
         """Return the states after the experts, and what these did; None where there is one network alone."""
-        x = self.norm_experts(h)
+        return self.asked(h, self.norm_experts(h), drop)
+
+    def asked(
+        self,
+        h: Float[Tensor, "tokens width"],
+        x: Float[Tensor, "tokens width"],
+        drop: SetDropout | None = None,
+    ) -> tuple[Float[Tensor, "tokens width"], ExpertsOutput | None]:
+        """Return the same, the experts being asked about x."""
         if isinstance(self.experts, FeedForward):
             change, found = self.experts(x, drop), None
         else:

@@ -133,7 +133,7 @@ def _flat(state: LanguageState) -> Tensors:
     found = {"ptr": state.ptr, "finals": state.finals, "slots": state.slots, "read": state.read}
     for (step, layer), past in state.pasts.items():
         memory = past.recurrence
-        found[f"{step}.{layer}.line"] = past.line
+        found[f"{step}.{layer}.line"], found[f"{step}.{layer}.shift"] = past.line, past.shift
         for name, value in {} if memory is None else vars(memory).items():
             found[f"{step}.{layer}.memory.{name}"] = value
     return {name: value for name, value in found.items() if value is not None}
@@ -146,7 +146,7 @@ def _state(flat: Tensors) -> LanguageState:
         kept = _below(f"{step}.{layer}", flat)
         recurrent = _below("memory", kept)
         memory = MemoryState(**recurrent) if recurrent else None
-        pasts[int(step), int(layer)] = Past(kept.get("line"), memory)
+        pasts[int(step), int(layer)] = Past(kept.get("line"), memory, shift=kept.get("shift"))
     return LanguageState(flat["ptr"], flat["finals"], flat.get("slots"), pasts, flat.get("read"))
 
 
