@@ -36,7 +36,7 @@ class MQARSettings:
     Attributes:
         arms: Which are compared.
         sizes: Sizes that all arms share.
-        ours: What our models have besides.
+        ours: What our models have besides. The protocol has a convolution before mixers, and nowhere else.
         heads: Heads of the arms for which they differ from those of ``sizes``, so that states are of equal size.
         vocabulary: Tokens there are.
         shapes: Length and pairs of the examples to train on.
@@ -52,7 +52,14 @@ class MQARSettings:
     sizes: TextConfig = field(default_factory=lambda: TextConfig(1_024, width=64, layers=2, heads=2))
     ours: ReSSFormerLMConfig = field(
         default_factory=lambda: ReSSFormerLMConfig(
-            experts=1, slots=0, cache=0, neighbors=16, deep_heads=1, deep_channels=24, deep_slots=6
+            experts=1,
+            slots=0,
+            cache=0,
+            neighbors=16,
+            token_shift=False,
+            deep_heads=1,
+            deep_channels=24,
+            deep_slots=6,
         )
     )
     heads: dict[str, int] = field(default_factory=lambda: {"gated deltanet": 1, "rwkv-7": 1})

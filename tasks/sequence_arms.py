@@ -42,7 +42,8 @@ class ReSSFormerArm(nn.Module):
         if config.attends:
             return None
         layer = self.model.blocks[0]
-        recurrence = layer.recurrence.state_size + max(config.convolution - 1, 0) * config.width
+        lines = max(config.convolution - 1, 0) + (layer.shift is not None)
+        recurrence = layer.recurrence.state_size + lines * config.width
         return config.steps * config.depth * recurrence + config.slots * config.width
 
     def forward(self, ids: Int[Tensor, "batch length"]) -> Tensor:

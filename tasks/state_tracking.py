@@ -39,7 +39,7 @@ class StateTrackingSettings:
         width: Features of a token.
         layers: Layers, or steps.
         heads: Of mixers.
-        ours: What our models have besides.
+        ours: What our models have besides. Only what mixes tokens may follow a state.
         length: Tokens of the longest text trained on; texts of a batch are of one length, from 4 to this.
         factors: Texts tested on are so many times as long.
         batch: Tokens of a batch.
@@ -55,7 +55,9 @@ class StateTrackingSettings:
     layers: int = 2
     heads: int = 2
     ours: ReSSFormerLMConfig = field(
-        default_factory=lambda: ReSSFormerLMConfig(experts=1, slots=0, cache=0, neighbors=16)
+        default_factory=lambda: ReSSFormerLMConfig(
+            experts=1, slots=0, cache=0, neighbors=16, token_shift=False
+        )
     )
     length: int = 32
     factors: tuple[int, ...] = (1, 2, 4)

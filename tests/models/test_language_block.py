@@ -35,8 +35,10 @@ def test_a_block_has_the_parts_that_its_mixer_needs():
     assert attends <= parts(block())
     assert not attends & parts(block(mixer="rsa"))
     assert attends | recurs <= parts(block(mixer="both"))
-    assert "convolution" not in parts(block(convolution=0))
     assert "successor" not in parts(block(successors=False))
+    assert "shift" in parts(block())
+    assert not {"convolution", "shift"} & parts(block(convolution=0))
+    assert "shift" not in parts(block(token_shift=False))
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
@@ -63,6 +65,23 @@ def test_one_token_more_is_what_the_whole_text_says_at_its_end(mixer: str):
     torch.testing.assert_close(new, said)
     if mixer != "rsa":
         assert len(kept.heard) == len(whole)
+
+
+def test_experts_read_a_token_and_the_one_before_it():
+    layer, h = block(), states()
+    said, _, line = layer.reflect(h, PTR, Past())
+    x = layer.norm_experts(h)
+    before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
+    before[PTR[1:-1]] = 0
+    mixed = layer.shift.weight[0] * x + layer.shift.weight[1] * before
+    torch.testing.assert_close(said, layer.asked(h, mixed)[0])
+    more = states(2)
+    whole = appended(h, PTR, more)
+    ends = PTR[1:] + torch.arange(2)
+    torch.testing.assert_close(
+        layer.reflect(more, torch.arange(3), Past(shift=line))[0],
+        layer.reflect(whole, PTR + torch.arange(3), Past())[0][ends],
+    )
 
 
 def test_along_edges_that_are_there_nothing_is_searched():

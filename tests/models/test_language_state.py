@@ -69,12 +69,12 @@ def test_the_next_token_is_linked_as_a_search_over_the_whole_set_would(rng, wind
 def past(requires_grad: bool = False) -> Past:
     memory = MemoryState(torch.ones(2, 1, 3, 3), torch.ones(2, 1, 2, 3, 3), torch.ones(2, 4, 5))
     heard = torch.ones(6, 3).requires_grad_(requires_grad)
-    return Past(torch.ones(2, 2, 3), memory, heard)
+    return Past(torch.ones(2, 2, 3), memory, heard, torch.ones(2, 1, 3).requires_grad_(requires_grad))
 
 
 def test_texts_that_begin_anew_forget_and_the_others_do_not():
     found = forgotten(past(), torch.tensor([True, False]))
-    for kept in (found.line, *found.recurrence.parts()):
+    for kept in (found.line, found.shift, *found.recurrence.parts()):
         assert not kept[0].any()
         assert kept[1].all()
     assert found.heard.all()
@@ -86,9 +86,10 @@ def test_everything_that_is_kept_counts_and_lets_no_gradient_back():
         torch.tensor([0, 2, 6]), torch.ones(6, 3).requires_grad_(), None, {(0, 0): past(True)}
     )
     memory = 2 * 9 + 2 * 2 * 9 + 2 * 4 * 5
-    assert state.numbers == 6 * 3 + 2 * 2 * 3 + memory + 6 * 3
+    assert state.numbers == 6 * 3 + 2 * 2 * 3 + memory + 6 * 3 + 2 * 3
     assert state.sets == 2
     loose = state.detach()
     assert loose.numbers == state.numbers
     assert not loose.finals.requires_grad
     assert not loose.pasts[0, 0].heard.requires_grad
+    assert not loose.pasts[0, 0].shift.requires_grad
