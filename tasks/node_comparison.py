@@ -74,7 +74,7 @@ class NodeTask:
     Attributes:
         problem: The nodes of a data set, split as a seed says.
         arms: Those of a data set.
-        splits: Of data sets that have fewer seeds, how many: those that come with their splits, or are large.
+        splits: Of data sets with fewer seeds, as those that come with their splits, how many.
     """
 
     problem: Callable[[str, int], Problem]

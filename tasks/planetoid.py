@@ -59,7 +59,7 @@ WITHOUT_GRAPH: Sequence[NodeArm] = (
     *rows_alone(),
     network("MLP", *_NETWORK, kind="mlp", **_TRAINED),
 )
-# PubMed is seven times as large: there is less to choose from, and the random split has fewer seeds.
+# PubMed is seven times as large as Cora: its arms choose among fewer. The random split has fewer seeds.
 FEWER = 2
 SPLITS = {f"{graph}, {RANDOM}": 5 for graph in GRAPHS}
 QUICK = NodeSettings(

@@ -39,7 +39,7 @@ class StateTrackingSettings:
         width: Features of a token.
         layers: Layers, or steps.
         heads: Of mixers.
-        ours: What our models have besides. Only what mixes tokens may follow a state.
+        ours: What our models have besides; as in `mqar`, a convolution before mixers and nowhere else.
         length: Tokens of the longest text trained on; texts of a batch are of one length, from 4 to this.
         factors: Texts tested on are so many times as long.
         batch: Tokens of a batch.

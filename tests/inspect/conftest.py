@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,12 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
+
+    def wait(self, there: Callable[[], Any]) -> None:
+        """Wait for what the page does in a later task of the browser's."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, 10).until(lambda _: there())
 
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)

@@ -360,29 +360,23 @@ def test_what_is_magnified_is_moved_by_dragging(browser, page):
 
 
 def test_an_open_page_follows_its_window(browser, page):
-    from selenium.webdriver.support.wait import WebDriverWait
-
     browser.open(page, 1280, "light")
     drawn, wide = drawn_lines(browser, "#section-1"), browser.one("#section-1 canvas").size["width"]
     browser.look(420, "dark")
     canvas = browser.one("#section-1 canvas")
     # A new size is told after the next frame, and drawn in the one after.
-    WebDriverWait(browser.driver, 10).until(
-        lambda _: int(canvas.get_attribute("width")) == canvas.size["width"] < wide
-    )
+    browser.wait(lambda: int(canvas.get_attribute("width")) == canvas.size["width"] < wide)
     assert canvas.size["width"] < 420
     assert drawn_lines(browser, "#section-1") == drawn
     assert browser.run("return document.documentElement.scrollWidth") <= 420
 
 
 def test_the_edges_drawn_are_there_as_a_table(browser, page):
-    from selenium.webdriver.support.wait import WebDriverWait
-
     graph = story().evidence.graph
     browser.open(page)
     browser.one("#section-3 .edges summary").click()
     # A table is told that it was opened in a later task of the browser's, and filled then.
-    WebDriverWait(browser.driver, 10).until(lambda _: browser.all("#section-3 .edges tbody tr"))
+    browser.wait(lambda: browser.all("#section-3 .edges tbody tr"))
     cells = [
         [cell.text for cell in row.find_elements("css selector", "td")]
         for row in browser.all("#section-3 .edges tbody tr")
