@@ -23,7 +23,7 @@ from .benchmark import Benchmark
 from .choices import check_chosen
 from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build, num_parameters, shortened, story_losses, wrong
-from .sweeps import shared, sweep
+from .sweeps import sweep
 from .task_card import Published, TaskCard
 from .training import TrainingSettings, train
 
@@ -130,10 +130,8 @@ def run(
         Benchmark(CARD, quick, seeds, folder),
         partial(measure, settings),
         parts,
-        settings.arms,
-        settings.rates,
-        shared(settings, "joint", "apart", "tasks"),
-        settings.workers,
+        settings,
+        ("joint", "apart", "tasks"),
     )
 
 

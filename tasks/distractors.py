@@ -34,7 +34,7 @@ from .distractors_data import (
 from .distractors_plot import draw
 from .runs import Record
 from .story_training import ARMS, OURS, Lexicon, build_of_size, num_parameters, story_losses, wrong
-from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, sweep
 from .task_card import TaskCard
 from .training import TrainingSettings, train
 
@@ -146,10 +146,7 @@ def run(
         Benchmark(CARD, quick, seeds, folder),
         partial(measure, settings),
         ("stories",),
-        settings.arms,
-        settings.rates,
-        shared(settings),
-        settings.workers,
+        settings,
     )
     draw(rows, folder / ("distractors-quick.png" if quick else "distractors-length.png"))
     return rows

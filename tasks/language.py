@@ -33,7 +33,7 @@ from .language_data import (
 from .runs import Record
 from .sequence_arms import ARMS, ATTENTION, BOTH, RSA, Arm, build
 from .sequence_training import Batch, answer_losses
-from .sweeps import TRAINING, best_rates, generator, shared, sweep
+from .sweeps import TRAINING, best_rates, generator, sweep
 from .task_card import TaskCard
 from .training import TrainingSettings, train
 
@@ -139,10 +139,8 @@ def run(
         Benchmark(CARD, quick, seeds, folder),
         partial(measure, settings),
         settings.corpora,
-        settings.arms,
-        settings.rates,
-        shared(settings, "corpora"),
-        settings.workers,
+        settings,
+        ("corpora",),
     )
 
 

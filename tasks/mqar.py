@@ -22,7 +22,7 @@ from .mqar_data import TRAIN_CONFIGS, MQARConfig, draw_mqar
 from .runs import Record
 from .sequence_arms import ARMS, ATTENTION, RSA, build
 from .sequence_training import Batch, accuracy, answer_losses
-from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, sweep
 from .task_card import TaskCard
 from .training import TrainingSettings, train
 
@@ -115,10 +115,7 @@ def run(
         Benchmark(CARD, quick, seeds, folder),
         partial(measure, settings),
         ("pairs",),
-        settings.arms,
-        settings.rates,
-        shared(settings),
-        settings.workers,
+        settings,
     )
 
 

@@ -21,7 +21,7 @@ from .runs import Record
 from .sequence_arms import ARMS, BOTH, RSA, build
 from .sequence_training import Batch, accuracy, answer_losses
 from .state_tracking_data import StateTrackingConfig, draw_state_tracking
-from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, shared, sweep
+from .sweeps import TEST, TRAINING, VALIDATION, best_rates, generator, sweep
 from .task_card import TaskCard
 from .training import TrainingSettings, train
 
@@ -113,10 +113,8 @@ def run(
         Benchmark(CARD, quick, seeds, folder),
         partial(measure, settings),
         settings.groups,
-        settings.arms,
-        settings.rates,
-        shared(settings, "groups"),
-        settings.workers,
+        settings,
+        ("groups",),
     )
 
 

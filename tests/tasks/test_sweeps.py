@@ -1,4 +1,5 @@
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +20,20 @@ def measure(offset, data, arm, rate, seed, checkpoint):
     return {"validation": found, "scores": {"short": 100 * found, "long": 50 * found}}
 
 
-def run(folder, seeds=2, rates=(0.1, 0.3), offset=0.01):
+@dataclass(frozen=True)
+class Settings:
+    arms: tuple[str, ...] = ("ressformer", "theirs")
+    rates: tuple[float, ...] = (0.1, 0.3)
+    workers: int = 0
+    ours: Mapping[str, int] = field(default_factory=lambda: {"slots": 8})
+    tasks: tuple[int, ...] = (1,)
+    width: int = 8
+
+
+def run(folder, seeds=2, offset=0.01, **settings):
     SEEN.clear()
     benchmark = Benchmark(CARD, False, seeds, folder)
-    return sweep(
-        benchmark, partial(measure, offset), ("lists",), ("ressformer", "theirs"), rates, {}, workers=0
-    )
+    return sweep(benchmark, partial(measure, offset), ("lists",), Settings(**settings), ("tasks",))
 
 
 def test_a_sweep_tells_each_arm_at_its_best_rate(tmp_path):
@@ -44,6 +53,20 @@ def test_a_rate_more_trains_only_that_rate(tmp_path):
     rows = run(tmp_path, rates=(0.1, 0.3, 0.12))
     assert {rate for _, _, rate, _, _ in SEEN} == {0.12}
     assert rows[0]["rate"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changed", "trained"),
+    [
+        ({"ours": {"slots": 0}}, {"ressformer"}),
+        ({"width": 16}, {"ressformer", "theirs"}),
+        ({"tasks": (1, 2)}, set()),
+    ],
+)
+def test_only_those_whose_settings_changed_train_again(tmp_path, changed, trained):
+    run(tmp_path)
+    run(tmp_path, **changed)
+    assert {arm for _, arm, *_ in SEEN} == trained
 
 
 def test_every_training_has_a_file_of_its_own(tmp_path):
@@ -71,14 +94,6 @@ def test_seeds_are_checked(tmp_path):
 
 
 def test_what_arms_differ_in_is_not_shared():
-    @dataclass(frozen=True)
-    class Settings:
-        arms: tuple[str, ...] = ("a",)
-        rates: tuple[float, ...] = (0.1,)
-        workers: int = 2
-        tasks: tuple[int, ...] = (1,)
-        width: int = 8
-
     assert shared(Settings(), "tasks") == {"width": 8}
 
 
