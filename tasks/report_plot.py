@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from .report import Reported
 
 OURS, OTHERS = "#c0392b", "#5d6d7e"
-COLUMNS = 3
+MOST_COLUMNS = 3
 
 
 def plot_family(found: Sequence[Reported], path: Path) -> None:
     """Draw a panel for each data set with several arms, these from worst to best, and write the picture."""
     panels = [(one, data, rows) for one in found for data, rows in one.data().items() if len(rows) > 1]
-    lines = -(-len(panels) // COLUMNS)
+    columns = min(MOST_COLUMNS, len(panels))
+    lines = -(-len(panels) // columns)
     most = max(len(rows) for _, _, rows in panels)
-    figure = Figure(figsize=(4.6 * COLUMNS, (1.2 + 0.24 * most) * lines), layout="constrained")
-    axes = figure.subplots(lines, COLUMNS, squeeze=False).flatten()
+    figure = Figure(figsize=(4.6 * columns, (1.2 + 0.24 * most) * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     for ax, (one, data, arms) in zip(axes, panels, strict=False):

@@ -16,13 +16,13 @@ def reported(data: int, arms: int, mean: float | None = 50.0) -> Reported:
     return Reported(TaskCard("x", "X", "family", "accuracy, %", "arm $0"), Path("x.jsonl"), {}, rows)
 
 
-@pytest.mark.parametrize("data", [1, 4])
-def test_a_panel_a_data_set_in_rows_of_three(tmp_path, data: int):
+@pytest.mark.parametrize(("data", "lines", "columns"), [(1, 1, 1), (2, 1, 2), (4, 2, 3)])
+def test_a_panel_a_data_set_in_rows_of_three_at_most(tmp_path, data: int, lines: int, columns: int):
     path = tmp_path / "new" / "x.png"
     plot_family([reported(data, 3)], path)
     height, width = matplotlib.image.imread(path).shape[:2]
-    assert width == pytest.approx(3 * 4.6 * 110, abs=2)
-    assert height == pytest.approx((1.2 + 0.24 * 3) * (1 if data == 1 else 2) * 110, abs=2)
+    assert width == pytest.approx(columns * 4.6 * 110, abs=2)
+    assert height == pytest.approx((1.2 + 0.24 * 3) * lines * 110, abs=2)
     assert list(path.parent.iterdir()) == [path]
 
 
