@@ -77,7 +77,7 @@ class LanguageSettings:
     layers: int = 4
     ours: ReSSFormerLMConfig = field(
         default_factory=lambda: ReSSFormerLMConfig(
-            depth=2, steps=2, neighbors=16, experts=1, window=8, slots=0, cache=0
+            depth=2, neighbors=16, experts=1, window=8, slots=0, cache=0
         )
     )
     heads: int = 4
@@ -225,5 +225,4 @@ def negative_log_likelihood(model: Arm, stream: Stream, settings: LanguageSettin
 
 def _built(settings: LanguageSettings, arm: str, vocabulary: int, width: int, expansion: float) -> Arm:
     sizes = TextConfig(vocabulary, width, settings.layers, settings.heads, expansion)
-    ours = settings.ours
-    return build(arm, replace(sizes, layers=ours.steps) if arm.startswith("ressformer") else sizes, ours)
+    return build(arm, sizes, settings.ours)

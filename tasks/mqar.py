@@ -52,6 +52,7 @@ class MQARSettings:
     sizes: TextConfig = field(default_factory=lambda: TextConfig(1_024, width=64, layers=2, heads=2))
     ours: ReSSFormerLMConfig = field(
         default_factory=lambda: ReSSFormerLMConfig(
+            depth=2,
             experts=1,
             slots=0,
             cache=0,

@@ -93,16 +93,18 @@ def build(name: str, config: TextConfig, ours: ReSSFormerLMConfig) -> Arm:
 
     Args:
         name: One of `ARMS`.
-        config: Sizes that all arms share. For our models ``layers`` are the steps of their one block.
+        config: Sizes that all arms share. Our models repeat their ``depth`` blocks until they are ``layers`` in all.
         ours: What our models have besides; the sizes in it give way to those of ``config``.
 
     Raises:
-        ValueError: If there is no such arm.
+        ValueError: If there is no such arm, or our ``depth`` does not divide ``layers``.
     """
     if name in RIVALS:
         return RIVALS[name](config)
     if name not in OURS:
         raise ValueError(f"arm must be one of {', '.join(ARMS)} (got {name!r})")
+    if config.layers % ours.depth:
+        raise ValueError(f"depth must divide layers, {config.layers} (got {ours.depth})")
     return ReSSFormerArm(
         replace(
             ours,
@@ -110,7 +112,7 @@ def build(name: str, config: TextConfig, ours: ReSSFormerLMConfig) -> Arm:
             vocabulary=config.vocabulary,
             width=config.width,
             heads=config.heads,
-            steps=config.layers,
+            steps=config.layers // ours.depth,
             expansion=config.expansion,
             convolution=config.convolution,
             dropout=config.dropout,

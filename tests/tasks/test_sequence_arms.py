@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from structformer.tasks.baselines.text import TextConfig
-from structformer.tasks.sequence_arms import ARMS, OURS, build
+from structformer.tasks.sequence_arms import ARMS, OURS, RSA, build
 
 from structformer.models.language import ReSSFormerLMConfig
 
@@ -47,6 +49,14 @@ def test_the_state_of_our_memory_is_what_decoding_keeps():
     model, ids = arm("ressformer, rsa"), torch.randint(17, (11,))
     state = model.model(ids, torch.tensor([0, 11])).state
     assert state.numbers - state.finals.numel() == model.state_size
+
+
+def test_our_blocks_are_as_many_as_the_layers_of_others():
+    four = replace(SIZES, layers=4)
+    config = build(RSA, four, replace(CONFIG, depth=2)).model.config
+    assert (config.depth, config.steps) == (2, 2)
+    with pytest.raises(ValueError, match=r"depth must divide layers, 4 \(got 3\)"):
+        build(RSA, four, replace(CONFIG, depth=3))
 
 
 def test_our_extras_reach_the_loss():
