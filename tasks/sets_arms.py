@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structformer.estimators.packed import token_input
 from structformer.models.choice import encoder_config
+from structformer.models.parts import PartsModel
 from structformer.models.pooled import PooledModel
 from structformer.tokens import TokenSet
 
@@ -65,9 +66,9 @@ class SetNetwork(nn.Module):
     ) -> tuple[Float[Tensor, "pointers-1 outputs"], Float[Tensor, ""]]:
         """Return the outputs of each set, and what the network itself adds to the loss."""
         h = x if self.images is None else self.images(x)
-        if isinstance(self.body, PooledModel):
+        if isinstance(self.body, PooledModel | PartsModel):
             found = self.body(TokenSet(h, ptr=ptr))
-            return found.outputs, found.encoded.loss
+            return found.outputs.flatten(1), found.encoded.loss
         return self.body(h, ptr), h.new_zeros(())
 
 
@@ -77,7 +78,7 @@ def _rivals() -> dict[str, Rival]:
 
     def set_transformer(problem: Problem, features: int, width: int) -> nn.Module:
         induced = INDUCED if problem.large else 0
-        return SetTransformer(features, problem.outputs, width, HEADS, problem.seeds, induced)
+        return SetTransformer(features, problem.outputs, width, HEADS, problem.parts, induced)
 
     def pooled(problem: Problem, features: int, width: int, pooling: str) -> nn.Module:
         return PooledMLP(features, problem.outputs, width, pooling)
@@ -140,10 +141,11 @@ def _ours(
     example: SetBatch,
     images: ImageEmbedding | None,
     width: int,
-) -> PooledModel:
+) -> PooledModel | PartsModel:
     rest = {key: value for key, value in options.items() if key not in ("model", "width")}
     config = encoder_config(options["model"], rest, width=width, heads=HEADS, dropout=0.0)
-    if images is None:
-        return PooledModel(token_input(TokenSet(example.x, ptr=example.ptr)), problem.outputs, config)
-    features = torch.zeros(1, images.features)
-    return PooledModel(token_input(TokenSet(features)), problem.outputs, config)
+    x, ptr = (example.x, example.ptr) if images is None else (torch.zeros(1, images.features), None)
+    tokens = token_input(TokenSet(x, ptr=ptr))
+    if problem.parts > 1:
+        return PartsModel(tokens, problem.parts, problem.outputs // problem.parts, config)
+    return PooledModel(tokens, problem.outputs, config)

@@ -48,7 +48,7 @@ class Mixture(Problem):
     """
 
     GAUSSIANS, FEWEST, MOST, REACH, SPREAD = 4, 100, 500, 4.0, 0.3
-    features, outputs, seeds, large = 2, 5 * GAUSSIANS, GAUSSIANS, True
+    features, outputs, parts, large = 2, 5 * GAUSSIANS, GAUSSIANS, True
 
     def draw(self, part: int, sets: int, drawn: torch.Generator) -> SetBatch:
         """Return sets of one size, which is drawn too; parts differ by their generators alone."""

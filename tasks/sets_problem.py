@@ -54,14 +54,14 @@ class Problem(ABC):
     Attributes:
         features: Of a token.
         outputs: Numbers that a network says of a set.
-        seeds: Vectors that a read-out by attention may need: one for each thing to be told apart.
+        parts: That outputs tell of, side by side and alike.
         large: Whether sets have tens or hundreds of tokens.
         side: Of a token that is a square image; None for other tokens.
     """
 
     features: int
     outputs: int
-    seeds: ClassVar[int] = 1
+    parts: ClassVar[int] = 1
     large: ClassVar[bool] = False
     side: int | None = None
 

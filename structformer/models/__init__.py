@@ -3,6 +3,7 @@
 from structformer.models.encoder import Encoded, SOESEncoder, SOESEncoderConfig
 from structformer.models.language import LanguageOutput, ReSSFormerLM, ReSSFormerLMConfig
 from structformer.models.node import NodeModel
+from structformer.models.parts import PartsModel, PartsOutput
 from structformer.models.pooled import PooledModel, TokenInput
 from structformer.models.ressformer import Reasoned, ReSSFormer, ReSSFormerConfig
 from structformer.models.table import RowMemory, TableModel, TableModelConfig
@@ -12,6 +13,8 @@ __all__ = [
     "Encoded",
     "LanguageOutput",
     "NodeModel",
+    "PartsModel",
+    "PartsOutput",
     "PooledModel",
     "ReSSFormer",
     "ReSSFormerConfig",

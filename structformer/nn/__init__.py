@@ -7,6 +7,7 @@ from structformer.nn.embedding import CellEmbedding, FeatureEmbedding
 from structformer.nn.feedforward import FeedForward
 from structformer.nn.memory import DeepShallowMemory, DeepShallowMemoryConfig
 from structformer.nn.memory_signals import MemoryState
+from structformer.nn.mixture_pooling import Mixture, MixturePooling
 from structformer.nn.moe import ExpertsOutput, MixtureOfExperts, MixtureOfExpertsConfig
 from structformer.nn.r2mu import R2MU, BlockOutput, R2MUConfig, Thought
 from structformer.nn.readout import SetPooling
@@ -28,8 +29,10 @@ __all__ = [
     "FeatureEmbedding",
     "FeedForward",
     "MemoryState",
+    "Mixture",
     "MixtureOfExperts",
     "MixtureOfExpertsConfig",
+    "MixturePooling",
     "R2MUConfig",
     "SOESConfig",
     "SegmentMemory",

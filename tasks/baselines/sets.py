@@ -65,10 +65,10 @@ class SetTransformer(nn.Module):
 
     Args:
         features: Of a token.
-        outputs: Of a set.
+        outputs: Of a set; a multiple of ``seeds``.
         width: Of a token inside.
         heads: Attention heads; must divide ``width``.
-        seeds: Of the pooling; their vectors are read out side by side.
+        seeds: Of the pooling; their vectors are read out alike, as in the paper, and stand side by side.
         induced: Points through which the tokens of a set attend to each other; 0 lets each attend to all.
     """
 
@@ -84,7 +84,10 @@ class SetTransformer(nn.Module):
         self.aggregation = SetTransformerAggregation(
             width, seeds, num_encoder_blocks=blocks, num_decoder_blocks=1, heads=heads
         )
-        self.head = nn.Linear(seeds * width, outputs)
+        if outputs % seeds:
+            raise ValueError(f"seeds must divide outputs, {outputs} (got {seeds})")
+        self.seeds = seeds
+        self.head = nn.Linear(width, outputs // seeds)
 
     def forward(
         self, x: Float[Tensor, "tokens features"], ptr: Int[Tensor, "pointers"]
@@ -97,7 +100,8 @@ class SetTransformer(nn.Module):
             for block in self.induced:
                 padded = block(padded, there)
             h = padded[there]
-        return self.head(self.aggregation(h, index, dim_size=sets))
+        pooled = self.aggregation(h, index, dim_size=sets)
+        return self.head(pooled.unflatten(1, (self.seeds, -1))).flatten(1)
 
 
 class PooledTransformer(nn.Module):

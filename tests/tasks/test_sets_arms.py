@@ -7,6 +7,7 @@ from structformer.tasks.sets_digits import DistinctDigits, PixelSets, digit_pool
 from structformer.tasks.sets_numbers import MaxRegression, Mixture
 from structformer.tasks.sweeps import TRAINING, generator
 
+from structformer.models.parts import PartsModel
 from structformer.models.pooled import PooledModel
 
 PROBLEMS = {
@@ -29,7 +30,8 @@ def test_all_arms_are_of_about_as_many_parameters_and_answer(name):
         outputs, own = network(batch.x, batch.ptr)
         assert outputs.shape == (5, problem.outputs)
         assert own.ndim == 0
-        assert ARMS[arm].ours == isinstance(network.body, PooledModel)
+        ours = PartsModel if name == "mixture" else PooledModel
+        assert ARMS[arm].ours == isinstance(network.body, ours)
         assert (network.images is not None) == (name == "bags")
 
 

@@ -74,6 +74,15 @@ def test_the_poolings_are_those_of_their_names():
         PooledMLP(3, 2, 16, "median")
 
 
+def test_the_seeds_of_a_set_transformer_are_read_out_alike():
+    network = SetTransformer(3, 8, 16, heads=2, seeds=4)
+    network.aggregation.forward = lambda h, dim_size, **_: torch.arange(dim_size * 64.0).view(dim_size, 64)
+    vectors = torch.arange(3 * 64.0).view(3 * 4, 16)
+    torch.testing.assert_close(network(torch.randn(17, 3), PTR), network.head(vectors).view(3, 8))
+    with pytest.raises(ValueError, match=r"seeds must divide outputs, 20 \(got 3\)"):
+        SetTransformer(3, 20, 16, heads=2, seeds=3)
+
+
 def test_places_begin_anew_in_every_set():
     network = PooledTransformer(3, 2, 16, heads=2, positions=True)
     network.encoder = nn.Identity()
