@@ -75,14 +75,11 @@ class OurArm:
         return list(graphs) if self.edges else [Data(x=graph.x) for graph in graphs]
 
 
-GIVEN = {"model_options": {"learn": False}}
 OUR_ARMS: dict[str, OurArm] = {
     OURS: OurArm(),
-    "structformer, given graph": OurArm(options=GIVEN),
+    "structformer, given graph": OurArm(options={"model_options": {"learn": False}}),
     "structformer, learned graph": OurArm(edges=False),
     "ressformer": OurArm(options={"model": "ressformer"}),
-    "ressformer, given graph": OurArm(options={"model": "ressformer", **GIVEN}),
-    "ressformer, learned graph": OurArm(edges=False, options={"model": "ressformer"}),
 }
 RIVALS: dict[str, Candidates] = {
     **{
