@@ -58,7 +58,7 @@ CARD = TaskCard(
 )
 
 
-# Fingerprints are of molecules; GraphSAGE and GCN are much the same here, and folds are many.
+# Fingerprints are of molecules; folds are many, and GCN and GIN stand for GraphSAGE too.
 LEFT_OUT = ("graphsage", "random forest, fingerprints")
 # Of a GraphClassifier as it comes; without edges to walk along it is smaller.
 PARAMETERS = 157_000
